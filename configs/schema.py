@@ -1,0 +1,273 @@
+"""What a person may decide, as types. An unknown key is refused; numbers carry their unit in the name.
+
+Read by `configs.load`, which is the only reader of YAML and of the environment.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Percent = Annotated[float, Field(ge=0.0, le=100.0)]
+Seconds = Annotated[float, Field(ge=0.0)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=63)]
+
+
+class Strict(BaseModel):
+    """Base: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# ---- datasets (configs/datasets/NAME.yaml) -------------------------------------------------------
+
+
+class Source(Strict):
+    """Where rows come from. Exactly one of `uri` and `sql` is given.
+
+    `uri` may be `data://file` (bundled), a local path or any fsspec URI, with `{batch}` standing for the batch id;
+    `sql.url_variable` names the environment variable that holds the SQLAlchemy URL (no secret in a file).
+    """
+
+    format: Literal["csv", "jsonl", "parquet", "sql"]
+    uri: str | None = None
+    query: str | None = None  # SELECT with the bound parameters :start and :end
+    url_variable: str | None = None
+    batch_rows: int = Field(default=100_000, ge=1)
+
+    @model_validator(mode="after")
+    def one_of(self) -> Source:
+        if self.format == "sql" and not (self.query and self.url_variable and not self.uri):
+            raise ValueError("a sql source needs query and url_variable, and no uri")
+        if self.format != "sql" and not (self.uri and not self.query and not self.url_variable):
+            raise ValueError(f"a {self.format} source needs uri, and neither query nor url_variable")
+        return self
+
+
+class Column(Strict):
+    """A column that is let in. Anything not listed is left outside."""
+
+    type: Literal["string", "int64", "float64", "timestamp", "bool"]
+    subject: bool = False  # replaced by a keyed pseudonym before anything else sees it
+    nullable: bool = False
+    timezone: str | None = None  # of a timestamp without one in the source
+    meaning: str
+
+
+class Dataset(Strict):
+    name: Name
+    table: Name
+    description: str
+    licence: str
+    owner: str
+    source: Source
+    event_time: str
+    columns: dict[str, Column]
+    dropped: dict[str, str] = {}  # column -> reason it is left outside
+    batches: Literal["month", "day", "whole"] = "month"  # how a source without batch files is cut
+    suite: Name
+
+    @model_validator(mode="after")
+    def event_time_is_a_timestamp(self) -> Dataset:
+        if self.event_time not in self.columns or self.columns[self.event_time].type != "timestamp":
+            raise ValueError(f"event_time {self.event_time!r} must be one of the columns, of type timestamp")
+        return self
+
+
+# ---- models (configs/NAME.yaml) ---------- -----------------------------------------------------------
+
+
+class StepConfig(Strict):
+    percent: Percent
+    min_seconds: Seconds
+    min_answers: int = Field(ge=0)
+
+
+class RolloutConfig(Strict):
+    steps: tuple[StepConfig, ...] = Field(min_length=1)
+    control_percent: Percent
+    margin_fail: Share
+    margin_pass: Share
+    alpha: Share
+    max_error_rate: Share
+    max_late_rate: Share
+    min_requests: int = Field(ge=1)
+    missing_seconds: Seconds
+    attribution_seconds: Seconds
+
+    @field_validator("steps")
+    @classmethod
+    def steps_rise(cls, steps: tuple[StepConfig, ...]) -> tuple[StepConfig, ...]:
+        percents = [step.percent for step in steps]
+        if percents != sorted(set(percents)) or percents[-1] != 100.0:
+            raise ValueError(f"percents must rise and end at 100, got {percents}")
+        return steps
+
+
+class GatesConfig(Strict):
+    """Limits of the gates of a candidate."""
+
+    champion_margin: float  # lower end of (candidate - champion) on the holdout must exceed this; 0 = must beat it
+    baseline_margin: float
+    bias_max_gap: Share  # largest difference of the metric between a segment and the whole, relative
+    bias_min_rows: int = Field(ge=1)
+    drift_max_psi: float = Field(ge=0)
+    backtest_windows: int = Field(ge=1)
+    backtest_min_wins: int = Field(ge=1)
+    overfit_max_gap: float = Field(ge=0)  # (training - holdout) / training
+    latency_p99_seconds: Seconds
+    size_max_bytes: int = Field(ge=1)
+    bootstrap_samples: int = Field(ge=100)
+
+
+class SplitConfig(Strict):
+    holdout_days: int = Field(ge=1)
+    validation_days: int = Field(ge=1)  # before the holdout; hyper-parameters are chosen there
+    outcome_days: int = Field(ge=1)  # horizon of the outcome
+
+
+class ServingConfig(Strict):
+    deadline_seconds: Seconds
+    max_batch_rows: int = Field(ge=1)
+
+
+class Cadence(Strict):
+    every: Literal["weekly", "monthly", "seasonal", "never"]
+    why: str
+
+
+class ModelConfig(Strict):
+    name: Name
+    enabled: bool = True
+    description: str
+    tables: dict[Name, Name]  # name the model uses -> dataset
+    owners: tuple[str, ...] = Field(min_length=2)  # no single-owner model
+    metric: str  # the offline metric that gates compare
+    kpi: str
+    seed: int
+    params: dict[str, Any] = {}  # checked by the model's own Params
+    policy: dict[str, Any] = {}  # checked by the model's own Policy
+    split: SplitConfig
+    gates: GatesConfig
+    rollout: RolloutConfig
+    serving: ServingConfig
+    cadence: Cadence
+
+    @field_validator("owners")
+    @classmethod
+    def owners_differ(cls, owners: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(owners)) < 2:
+            raise ValueError("a model needs at least two different owners")
+        return owners
+
+
+# ---- the house (configs/defaults.yaml) -----------------------------------------------------------
+
+
+class Owners(Strict):
+    """Who is told when a stage fails."""
+
+    data: str
+    feature: str
+    train: str
+    validate_: str = Field(alias="validate")
+    approve: str
+    deploy: str
+    monitor: str
+    retrain: str
+
+
+class ApprovalConfig(Strict):
+    roles: dict[Literal["promote", "unfreeze", "resume", "restore", "advance", "enroll"], tuple[str, ...]]
+    expires_seconds: Seconds
+    max_attempts: int = Field(ge=1)  # invalid submissions of one reviewer on one ballot
+    backoff_seconds: Seconds  # doubled after each invalid submission of the same reviewer
+
+    @field_validator("roles")
+    @classmethod
+    def roles_complete(cls, roles: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        missing = {"promote", "unfreeze", "resume", "restore", "advance", "enroll"} - set(roles)
+        empty = {verb for verb, names in roles.items() if not names}
+        if missing or empty:
+            raise ValueError(f"every verb needs at least one role; missing: {sorted(missing | empty)}")
+        return roles
+
+
+class GuardConfig(Strict):
+    tick_seconds: Seconds
+    lease_seconds: Seconds
+    readback_seconds: Seconds  # a replica that has not followed by then is escalated
+
+
+class ServiceConfig(Strict):
+    follow_seconds: Seconds  # how often a replica looks for a new plan
+    max_age_seconds: Seconds  # a plan not confirmed for longer drops its canary
+    fsync_seconds: Seconds
+    segment_bytes: int = Field(ge=4096)
+    max_body_bytes: int = Field(ge=1024)
+    max_concurrency: int = Field(ge=1)
+    retry_after_seconds: int = Field(ge=1)
+    shadow_queue: int = Field(ge=1)
+    feature_sample_share: Share
+    trip_errors: int = Field(ge=1)  # errors of an arm within trip_window_seconds that make a replica drop it
+    trip_window_seconds: Seconds
+
+
+class Route(Strict):
+    """Where alerts of a level go."""
+
+    slack: bool
+    email: tuple[str, ...] = ()
+
+
+class AlertsConfig(Strict):
+    sender: str
+    routes: dict[Literal["warning", "critical", "emergency"], Route]
+
+
+class Defaults(Strict):
+    """configs/defaults.yaml. `model` holds defaults that a model's file may override key by key."""
+
+    owners: Owners
+    approval: ApprovalConfig
+    guard: GuardConfig
+    service: ServiceConfig
+    alerts: AlertsConfig
+    model: dict[str, Any]
+
+
+# ---- settings (environment) ----------------------------------------------------------------------
+
+
+class Settings(Strict):
+    """The GROWNET_* environment variables, read once by `configs.load.settings`."""
+
+    home: Path
+    configs: Path
+    ledger_url: str
+    lake_uri: str
+    artifacts_uri: str
+    mlflow_url: str
+    prefect_url: str
+    prefect_ui_url: str
+    slack_url: str = ""  # secret
+    smtp_url: str = ""  # smtp://user:password@host:port, secret
+    kms_key_uri: str = ""
+    replica: str = "replica-1"
+    demo: bool = False
+    threads: int = Field(default=1, ge=1)
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        return frozenset({"slack_url", "smtp_url"})
+
+
+class Config(Strict):
+    """Everything people decided, read and checked together."""
+
+    defaults: Defaults
+    models: dict[str, ModelConfig]
+    datasets: dict[str, Dataset]

@@ -1,0 +1,414 @@
+"""The small frozen records that travel between stages; each leads back to what it came from.
+
+    source -> Snapshot -> FeatureSet -> Candidate -> Evidence -> [Ballot] -> ReleasePlan -> Answer -> Feedback -> counters -> guard
+
+A record is data only: it is written as JSON with sorted keys, and its digest is the SHA-256 of those bytes,
+so the same class checks it on both sides. An unknown or missing field is refused when it is read back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+RecordT = TypeVar("RecordT", bound="Record")
+Outcome = Literal["pass", "fail", "inconclusive"]
+Decision = Literal["yes", "no"]
+ArmName = Literal["champion", "previous", "canary", "shadow", "control"]
+Level = Literal["ok", "warning", "critical", "emergency"]
+Verb = Literal["promote", "unfreeze", "resume", "restore", "advance", "enroll"]
+RULES = 0  # the version number of "the rules", which need no artifact
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all records: immutable, keyword only, strict when decoded."""
+
+    def to_json(self) -> bytes:
+        """The canonical bytes: UTF-8 JSON, keys sorted, no spaces."""
+        return canonical(self)
+
+    @classmethod
+    def from_json(cls: type[RecordT], data: bytes | str) -> RecordT:
+        """Reads what `to_json` wrote; raises `msgspec.ValidationError` for anything else."""
+        return msgspec.json.decode(data, type=cls)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of `to_json`, 64 hex characters."""
+        return digest_bytes(self.to_json())
+
+
+def canonical(value: Any) -> bytes:
+    """JSON bytes that are the same for equal values, whatever order their keys were given in."""
+    return msgspec.json.encode(value, order="sorted")
+
+
+def digest_bytes(data: bytes) -> str:
+    """SHA-256 as 64 hex characters."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of the canonical JSON of any plain value."""
+    return digest_bytes(canonical(value))
+
+
+def utc_now() -> datetime:
+    """The wall clock, in UTC. Only effects read it; arithmetic takes the time as an argument."""
+    return datetime.now(UTC)
+
+
+class Version(Record, frozen=True, kw_only=True):
+    """A number people say and a digest machines check."""
+
+    name: str  # "data_v3", "feature_v1", "recommendation-v2", "pipeline_v4"
+    number: int
+    content: str  # SHA-256 of what the number stands for
+
+
+class Snapshot(Record, frozen=True, kw_only=True):
+    """A version of a lake table."""
+
+    table: str
+    version: Version  # data_vN; its content digest covers the digests of all batches in order
+    delta_version: int
+    rows: int
+    batches: tuple[str, ...]  # batch ids, in the order they were taken in
+    suite: str  # digest of the expectations that judged the newest batch
+    newest: datetime | None = None  # largest event time in the table
+
+
+class FeatureSet(Record, frozen=True, kw_only=True):
+    """What `build` made for every subject of the snapshots at `as_of`."""
+
+    model: str
+    version: Version  # feature_vN: the definitions, not the rows
+    as_of: datetime
+    uri: str  # encrypted Parquet in the artifact store
+    content: str  # SHA-256 of the plaintext Parquet
+    rows: int
+    snapshots: tuple[Snapshot, ...]
+
+
+class Artifact(Record, frozen=True, kw_only=True):
+    """An encrypted bundle. The digest is of the plaintext; what is stored at the URI is ciphertext."""
+
+    uri: str
+    content: str
+    size_bytes: int  # of the plaintext
+
+
+class Versions(Record, frozen=True, kw_only=True):
+    data: Version
+    feature: Version
+    model: Version
+    pipeline: Version
+
+
+class Candidate(Record, frozen=True, kw_only=True):
+    """A trained model that nobody has judged yet."""
+
+    id: str
+    model: str
+    number: int  # N of model-vN
+    artifact: Artifact
+    features: FeatureSet
+    versions: Versions
+    config_digest: str
+    commit: str
+    authors: tuple[str, ...]  # of the commit and of the configuration; they cannot vote
+    run_id: str  # MLflow run
+    reason: str
+    created_at: datetime
+    trained_until: datetime  # the cut: rows before it were learned from, rows after it are the holdout
+
+
+class Gate(Record, frozen=True, kw_only=True):
+    """One check of a candidate."""
+
+    name: str
+    outcome: Outcome
+    reason: str  # one sentence a reviewer can read
+    figures: dict[str, float]
+    required: bool = True  # an inconclusive required gate keeps a candidate from the ballot
+
+
+class Evidence(Record, frozen=True, kw_only=True):
+    """All that is known of a candidate when people are asked."""
+
+    candidate: str
+    model: str
+    artifact: str  # content digest of the artifact judged
+    gates: tuple[Gate, ...]
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    created_at: datetime
+
+    @property
+    def passed(self) -> bool:
+        """True when no gate failed and every required one passed; an empty list of gates is not a pass."""
+        return bool(self.gates) and all(
+            gate.outcome == "pass" or (gate.outcome == "inconclusive" and not gate.required) for gate in self.gates
+        )
+
+    @property
+    def reason(self) -> str:
+        """Why it did not pass, gate by gate; empty when it did."""
+        bad = [g for g in self.gates if g.outcome == "fail" or (g.required and g.outcome == "inconclusive")]
+        return "; ".join(f"{gate.name} {gate.outcome}: {gate.reason}" for gate in bad)
+
+
+class Step(Record, frozen=True, kw_only=True):
+    """One step of a rollout. `percent` of the routing keys go to the canary (0 = shadow only, 100 = promoted)."""
+
+    percent: float
+    min_seconds: float
+    min_answers: int  # matured answers of the arm under judgement
+
+
+class RolloutGates(Record, frozen=True, kw_only=True):
+    """The limits a rollout is judged by, fixed when the ballot opens."""
+
+    kpi: str
+    margin_fail: float  # relative effect: drop when the interval's upper end is below -margin_fail
+    margin_pass: float  # pass when its lower end is above -margin_pass
+    alpha: float  # stated false-alarm rate of the always-valid interval
+    max_error_rate: float
+    max_late_rate: float  # share of answers past the deadline
+    min_requests: int  # before an error rate means something
+    missing_seconds: float  # without matured answers for longer than this: hold
+    attribution_seconds: float  # event time after which an answer without feedback counts as matured
+
+
+class Rollout(Record, frozen=True, kw_only=True):
+    steps: tuple[Step, ...]
+    gates: RolloutGates
+    control_percent: float  # stays on the previous version (or the rules) after 100 %
+
+
+class BallotSubject(Record, frozen=True, kw_only=True):
+    """What a vote covers. Its digest is what votes are signed over; anything changed voids the ballot."""
+
+    ballot: str
+    model: str
+    verb: Verb
+    artifact: str  # content digest, empty for a verb that concerns no artifact
+    evidence: str
+    rollout: str  # digest of steps and gates
+    config: str
+    feature: str  # content digest of feature_vN
+    base_revision: int
+    names_freeze: bool
+    detail: str = ""  # for enroll: what is asked ("reviewer ada as privacy_officer, secret digest ...")
+
+
+class Vote(Record, frozen=True, kw_only=True):
+    """A verified vote, signed by the key that only the release flow holds."""
+
+    ballot: str
+    subject: str  # digest of the BallotSubject
+    reviewer: str
+    role: str
+    decision: Decision
+    reason: str
+    cast_at: datetime  # when the input was created on the server
+    key: str = ""  # id of the signing key
+    signature: str = ""  # hex, over the record with key and signature empty
+
+    def unsigned(self) -> bytes:
+        return msgspec.structs.replace(self, key="", signature="").to_json()
+
+
+class Approval(Record, frozen=True, kw_only=True):
+    """The leave to serve: what was asked and the votes that answered, checked again where a model is loaded."""
+
+    subject: BallotSubject
+    votes: tuple[Vote, ...]
+    required_roles: tuple[str, ...]
+
+
+class Arm(Record, frozen=True, kw_only=True):
+    """A version that may answer. Number 0 is the rules, which carry nothing else."""
+
+    number: int
+    name: str  # "recommendation-v2", or "rules"
+    artifact: Artifact | None = None
+    features: FeatureSet | None = None
+    versions: Versions | None = None
+    evidence: str = ""  # digest
+    config: str = ""  # digest of the configuration voted on
+    approval: Approval | None = None
+
+    @property
+    def is_rules(self) -> bool:
+        return self.number == RULES
+
+
+class ReleasePlan(Record, frozen=True, kw_only=True):
+    """What serves a model: one current revision per model, small enough to read aloud."""
+
+    model: str
+    revision: int
+    mode: Literal["model", "rules"]
+    champion: Arm
+    previous: Arm | None = None
+    canary: Arm | None = None
+    canary_percent: float = 0.0  # 0 while the canary only shadows
+    control: Arm | None = None
+    control_percent: float = 0.0
+    rollout: Rollout | None = None  # of the canary, or of the champion while a control stays
+    step: int = 0
+    step_started_at: datetime | None = None
+    rollout_started_at: datetime | None = None
+    salt: str = ""
+    frozen: bool = False
+    hold: bool = False
+    rejected: tuple[str, ...] = ()  # content digests of failed canaries, for good
+    reason: str
+    actor: str
+    created_at: datetime
+    audit_head: str = ""  # hash of the audit entry written with the revision before this one
+
+
+class SignedPlan(Record, frozen=True, kw_only=True):
+    """The plan's exact bytes and who signed them."""
+
+    payload: str
+    key: str
+    signature: str  # hex
+
+    @property
+    def plan(self) -> ReleasePlan:
+        return ReleasePlan.from_json(self.payload)
+
+
+class Answer(Record, frozen=True, kw_only=True):
+    """A journal entry, written before the reply leaves. `arm` is the one that answered; scores made off the path for judging carry `paired_with`."""
+
+    prediction_id: str
+    model: str
+    arm: str  # champion | canary | control | shadow | rules
+    version: int
+    artifact: str  # content digest, empty for rules
+    revision: int
+    event_time: datetime
+    received_at: datetime
+    subject: str  # pseudonym, or empty
+    bucket: int  # subject-hash bucket, 0..199
+    decision: Any  # what was replied, JSON
+    override: str = ""  # "", deadline, error, fallback, break_glass, not_loaded
+    overruled: bool = False  # the policy rule changed the proposal
+    latency_us: int = 0
+    features: Any = None  # sampled
+    paired_with: str = ""  # prediction id of the live answer this shadow score belongs to
+
+
+class Feedback(Record, frozen=True, kw_only=True):
+    """What happened after an answer, as reported. The first one counts."""
+
+    prediction_id: str
+    model: str
+    outcome: Any
+    event_time: datetime
+    received_at: datetime
+    key: str  # id of the API key that sent it
+
+
+class Counter(Record, frozen=True, kw_only=True):
+    """A small additive row written by serving: how the arms did on the subjects of one bucket in one hour of event time.
+
+    For a paired model `other_*` holds the champion's value on the same requests; for a split one it stays 0.
+    """
+
+    model: str
+    salt: str  # of the rollout
+    arm: str
+    version: int
+    bucket: int
+    hour: datetime  # event time, truncated
+    answers: int = 0  # requests answered (before feedback)
+    errors: int = 0  # the arm failed and the rules answered
+    late: int = 0
+    matured: int = 0  # answers with feedback
+    total: float = 0.0  # sum of the KPI
+    squares: float = 0.0
+    other_total: float = 0.0
+    other_squares: float = 0.0
+    cross: float = 0.0  # sum of products, for the paired variance
+
+
+class Trip(Record, frozen=True, kw_only=True):
+    """A replica refused or dropped an arm by itself."""
+
+    id: str
+    model: str
+    replica: str
+    revision: int
+    arm: str
+    artifact: str
+    reason: str
+    at: datetime
+
+
+class ReplicaState(Record, frozen=True, kw_only=True):
+    """What a replica says it serves; the guard reads it back after every switch."""
+
+    replica: str
+    model: str
+    revision: int
+    loaded: dict[str, str]  # arm -> content digest ("rules" for the rules)
+    at: datetime
+    url: str = ""
+
+
+class Incident(Record, frozen=True, kw_only=True):
+    id: str
+    model: str
+    level: Level
+    kind: str  # kpi_drop, errors, refused_artifact, late, fallback, corruption
+    summary: str
+    evidence: dict[str, Any]
+    first_bad_at: datetime | None
+    detected_at: datetime
+    decided_at: datetime | None = None
+    restored_at: datetime | None = None
+    failed_requests: int = 0
+    owner: str = ""
+    actions: tuple[str, ...] = ()
+    status: Literal["open", "closed"] = "open"
+
+
+class GuardVerdict(Record, frozen=True, kw_only=True):
+    """What the guard concluded about an arm, with everything it concluded it from."""
+
+    id: str
+    model: str
+    arm: str
+    version: int
+    revision: int
+    kpi: Literal["drop", "pass", "inconclusive"]
+    action: str  # none, advance, promote, rollback, hold
+    reason: str
+    effect: float | None  # relative, (arm - control) / control
+    low: float | None
+    high: float | None
+    matured: int
+    needed: int | None  # matured answers still needed to decide, None when unknown
+    inputs: dict[str, Any]
+    at: datetime
+
+
+class OutboxEvent(Record, frozen=True, kw_only=True):
+    """Something people or Prefect must hear of, written in the same transaction as what it tells."""
+
+    id: str
+    kind: Literal["alert", "event"]
+    level: Level
+    model: str
+    name: str  # grownet.alert.critical, grownet.release.changed, grownet.retrain.requested
+    title: str
+    body: dict[str, Any]  # evidence, done, owner, next, link
+    at: datetime
