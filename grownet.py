@@ -1,1 +1,330 @@
+"""The command line. Each command is a few lines over the rooms; heavy imports stay inside the command.
 
+Facts go to stdout (as one JSON document with --json), everything else to stderr. Exit codes are those of `errors.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from configs.load import load, settings
+from errors import GrownetError, UsageError
+
+if TYPE_CHECKING:
+    from configs.schema import Config, Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+release_app = typer.Typer(
+    no_args_is_help=True, help="What serves: look at it, stop it, take it back, and ask to undo that."
+)
+reviewers_app = typer.Typer(no_args_is_help=True, help="The people who vote.")
+operators_app = typer.Typer(no_args_is_help=True, help="The people who may freeze, hold, roll back and fall back.")
+audit_app = typer.Typer(no_args_is_help=True, help="The audit log.")
+keys_app = typer.Typer(no_args_is_help=True, help="API keys of the prediction service.")
+for name, group in {
+    "release": release_app, "reviewers": reviewers_app, "operators": operators_app, "audit": audit_app, "keys": keys_app,
+}.items():  # fmt: skip
+    app.add_typer(group, name=name)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the facts as one JSON document.")]
+ModelName = Annotated[str, typer.Argument(help="A model's name, such as recommendation.")]
+Reason = Annotated[str, typer.Option(help="Why; it is kept in the audit log.")]
+Actor = Annotated[str, typer.Option("--as", help="Your operator name; your own key signs.")]
+
+
+def _house() -> tuple[Settings, Config]:
+    from tasks.house import running
+
+    chosen = running(settings())
+    return chosen, load(chosen.configs)
+
+
+def _print(facts: Any, as_json: bool, text: str = "") -> None:
+    """One JSON document, or the text for people (the facts as indented JSON when there is none)."""
+    data = msgspec.json.format(msgspec.json.encode(facts, order="sorted"), indent=2).decode()
+    typer.echo(data if as_json or not text else text)
+
+
+def _time(text: str) -> datetime:
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError("--at", expected="ISO 8601, such as 2026-11-21T14:30:00+00:00", got=text) from error
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option(help="Leave everything running at the end, to look at.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The whole story on real data: train, gate, vote, release, break, take back. Ends with a report."""
+    from stack.demo import run
+
+    run(keep=keep, as_json=as_json)
+
+
+@app.command()
+def up() -> None:
+    """Run the whole stack in the foreground: Prefect, worker, MLflow, guard and service."""
+    from stack.up import up as run
+
+    chosen = settings()
+    run(chosen, load(chosen.configs))
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    check: Annotated[
+        str, typer.Option(help="Load this candidate as production would, answer its example, and exit.")
+    ] = "",
+) -> None:
+    """Answer requests."""
+    chosen, config = settings(), load(settings().configs)
+    if check:
+        from serving.check import main
+
+        raise typer.Exit(main([check]))
+    from serving.server import run
+
+    run(chosen, config, host, port)
+
+
+@app.command()
+def guard() -> None:
+    """Watch releases, advance them, take them back, deliver alerts."""
+    from guard.loop import main
+
+    chosen = settings()
+    main(chosen, load(chosen.configs))
+
+
+@app.command()
+def ingest(
+    dataset: Annotated[str, typer.Argument(help="A dataset of configs/datasets.")],
+    batch: Annotated[str, typer.Option(help="One batch; all new ones when left out.")] = "",
+    until: Annotated[str, typer.Option(help="The last batch to take, such as 2011-08.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Take batches of a dataset in: minimise, mask, check, append."""
+    from tasks.ingest import take_in
+
+    _print(take_in(*_house(), dataset, batch or None, until=until or None), as_json)
+
+
+@app.command()
+def retrain(
+    model: ModelName,
+    reason: Reason,
+    segment: Annotated[str, typer.Option(help="Train for one segment only.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Start a lifecycle run: features, training, gates, and a ballot when they pass."""
+    from tasks.approve import start_deployment
+
+    chosen, _ = _house()
+    run = start_deployment(chosen, "lifecycle/lifecycle", {"model": model, "reason": reason, "segment": segment})
+    _print({"flow_run": run, "url": f"{chosen.prefect_ui_url}/runs/flow-run/{run}"}, as_json)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """Every model: what serves, what is on its way, what the gates, votes and the guard said."""
+    from tasks.trace import describe, overview
+
+    facts = overview(*_house())
+    _print(facts, as_json, describe(facts))
+
+
+@app.command()
+def trace(prediction_id: Annotated[str, typer.Argument(help="The id in a reply.")], as_json: Json = False) -> None:
+    """From an answer to its version, votes, commit, configuration, rows and expectations."""
+    from tasks.trace import trace as find
+
+    _print(find(*_house(), prediction_id), as_json)
+
+
+@app.command()
+def served(model: ModelName, at: Annotated[str, typer.Option(help="ISO 8601 time.")], as_json: Json = False) -> None:
+    """What answered for a model at a moment, by whose leave."""
+    from tasks.trace import served as find
+
+    _print(find(_house()[0], model, _time(at)), as_json)
+
+
+@app.command()
+def vote(
+    model: ModelName,
+    reviewer: Annotated[str, typer.Option(help="Your enrolled name.")],
+    decision: Annotated[str, typer.Option(help="yes or no.")],
+    reason: Reason,
+    code: Annotated[str, typer.Option(prompt="Code from your authenticator", hide_input=True, help="Six digits.")],
+    as_json: Json = False,
+) -> None:
+    """Cast the same vote as the form in the Prefect UI."""
+    from tasks.approve import submit
+
+    _print(submit(_house()[0], model, reviewer, decision, reason, code), as_json)
+
+
+@app.command()
+def bench(question: Annotated[str, typer.Argument(help="quality")], as_json: Json = False) -> None:
+    """Measure against peers; one file of benchmarks/ a question."""
+    import importlib
+
+    from benchmarks import questions
+
+    if question not in questions():
+        raise UsageError("bench", expected=f"one of {questions()}", got=question)
+    importlib.import_module(f"benchmarks.{question}").main(["--json"] if as_json else [])
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Every setting with where it came from (secrets hidden), and what is reachable."""
+    from tasks.house import check_up
+
+    facts = check_up(settings())
+    _print(facts, as_json)
+    if not facts["ok"]:
+        raise typer.Exit(1)
+
+
+@release_app.command("show")
+def release_show(model: ModelName, as_json: Json = False) -> None:
+    """The current plan in words."""
+    from tasks.trace import current_plan
+
+    plan, words = current_plan(_house()[0], model)
+    _print(plan, as_json, words)
+
+
+def _operate(verb: str, model: str, reason: str, actor: str, as_json: bool) -> None:
+    from tasks.operate import act
+
+    plan, words = act(_house()[0], verb, model, actor, reason)
+    _print(plan, as_json, words)
+
+
+@release_app.command()
+def freeze(model: ModelName, reason: Reason, actor: Actor, as_json: Json = False) -> None:
+    """Stop a running rollout; nothing is promoted unattended. Training goes on."""
+    _operate("freeze", model, reason, actor, as_json)
+
+
+@release_app.command()
+def hold(model: ModelName, reason: Reason, actor: Actor, as_json: Json = False) -> None:
+    """Keep the rollout where it is."""
+    _operate("hold", model, reason, actor, as_json)
+
+
+@release_app.command()
+def rollback(model: ModelName, reason: Reason, actor: Actor, as_json: Json = False) -> None:
+    """Back to the previous version; a running canary is taken back first."""
+    _operate("rollback", model, reason, actor, as_json)
+
+
+@release_app.command()
+def fallback(model: ModelName, reason: Reason, actor: Actor, as_json: Json = False) -> None:
+    """Let the rules answer."""
+    _operate("fallback", model, reason, actor, as_json)
+
+
+def _ask(verb: str, model: str, reason: str, as_json: bool) -> None:
+    from tasks.approve import request
+
+    chosen, _ = _house()
+    run = request(chosen, model, verb, candidate="", detail=reason)
+    _print({"asked": verb, "flow_run": run, "url": f"{chosen.prefect_ui_url}/runs/flow-run/{run}"}, as_json)
+
+
+@release_app.command()
+def unfreeze(model: ModelName, reason: Reason, as_json: Json = False) -> None:
+    """Ask the board to lift a freeze."""
+    _ask("unfreeze", model, reason, as_json)
+
+
+@release_app.command()
+def resume(model: ModelName, reason: Reason, as_json: Json = False) -> None:
+    """Ask the board to let a held rollout go on."""
+    _ask("resume", model, reason, as_json)
+
+
+@release_app.command()
+def restore(model: ModelName, reason: Reason, as_json: Json = False) -> None:
+    """Ask the board to let the model answer again after a fallback."""
+    _ask("restore", model, reason, as_json)
+
+
+@release_app.command()
+def advance(model: ModelName, reason: Reason, as_json: Json = False) -> None:
+    """Ask the board to take the next step although the sample cannot decide."""
+    _ask("advance", model, reason, as_json)
+
+
+@reviewers_app.command()
+def enroll(
+    reviewer: Annotated[str, typer.Argument(metavar="NAME")],
+    role: Annotated[str, typer.Option(help="data_science_lead, privacy_officer, dev_ops ...")],
+    actor: Actor,
+    email: Annotated[str, typer.Option(help="Compared with the authors of what is voted on.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Enrol a reviewer: direct while a role has nobody, afterwards by vote. The secret is shown once."""
+    from tasks.approve import enroll as run
+
+    chosen, config = _house()
+    facts = run(chosen, config, name=reviewer, role=role, email=email, actor=actor)
+    _print(facts, as_json, facts.get("text", ""))
+
+
+@operators_app.command("add")
+def operators_add(operator: Annotated[str, typer.Argument(metavar="NAME")], as_json: Json = False) -> None:
+    """Make an operator's own signing key."""
+    from tasks.operate import add_operator
+
+    _print(add_operator(_house()[0], operator), as_json)
+
+
+@audit_app.command("verify")
+def audit_verify(as_json: Json = False) -> None:
+    """Check the hash chain of the audit log from its first entry, and every plan's signature."""
+    from tasks.operate import verify_audit
+
+    _print(verify_audit(_house()[0]), as_json)
+
+
+@keys_app.command("add")
+def keys_add(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    scope: Annotated[list[str], typer.Option(help="predict, feedback, replay or read; repeat for more.")],
+    model: Annotated[list[str] | None, typer.Option(help="Models it is for; all when left out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make an API key. It is shown once; only its hash is kept."""
+    from serving.keys import add_key
+
+    secret = add_key(_house()[0], name, set(scope), set(model or ["*"]))
+    _print({"name": name, "key": secret}, as_json, secret)
+
+
+def main() -> None:
+    """Entry point: one clear line instead of a stack trace for every error of ours."""
+    try:
+        app()
+    except GrownetError as error:
+        typer.echo(f"grownet: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    main()
