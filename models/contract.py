@@ -77,7 +77,7 @@ class Model(Protocol):
         """Learns from rows strictly before `as_of`. Equal input and seed give equal bytes from `dump`."""
 
     def baselines(self, tables: Tables, as_of: datetime, params: Any, seed: int) -> Mapping[str, Any]:
-        """Fitted stand-ins to beat, by name; scored by the same `score`."""
+        """Fitted stand-ins to beat, by name; scored by the same `score`. One is "rules": what `rules` answers, champion before a first release."""
 
     def index(self, features: pd.DataFrame) -> Any:
         """Features arranged for looking up one subject quickly."""
