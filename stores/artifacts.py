@@ -1,1 +1,169 @@
-"""Being written."""
+"""Where bundles, feature snapshots and evidence documents are kept: a folder or an object store (any fsspec URI).
+
+Writes `<2 hex>/<sha256>.sealed` (ciphertext, named after the SHA-256 of its plaintext) and `documents/<sha256>.json`
+(plain records without personal data). Written by training and validation, read by serving, release and trace.
+A thing is found by its digest alone, so the whole store can be moved or restored elsewhere.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import PurePosixPath
+from typing import Any
+
+import fsspec
+import msgspec
+
+from errors import NotFound, StackError, TamperError, UsageError
+from records import Artifact, Record, digest_bytes
+
+FORMAT = 1
+SCHEME = "artifacts://"  # relative to the store, whatever its address is today
+MAX_BUNDLE_BYTES = 1 << 30
+
+Crypt = Callable[[bytes, bytes], bytes]  # (data, context) -> data; the two methods of the vault
+
+
+class _Bundle(Record, frozen=True, kw_only=True):
+    format: int
+    files: dict[str, bytes]
+
+
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """Named files as one MessagePack document; equal files give equal bytes, whatever order they came in.
+
+    Raises:
+        UsageError: for a name that is not a plain relative path.
+    """
+    for name in files:
+        path = PurePosixPath(name)
+        if not name or path.is_absolute() or ".." in path.parts or str(path) != name:
+            raise UsageError(f"bundle file {name!r}", expected="a plain relative path", got=name)
+    return msgspec.msgpack.encode(_Bundle(format=FORMAT, files=dict(files)), order="sorted")
+
+
+def unpack(data: bytes, max_bytes: int = MAX_BUNDLE_BYTES) -> dict[str, bytes]:
+    """What `pack` wrote. Nothing is executed and nothing is larger unpacked than packed.
+
+    Raises:
+        TamperError: for anything else, and for more than `max_bytes`.
+    """
+    if len(data) > max_bytes:
+        raise TamperError("bundle", expected=f"at most {max_bytes} bytes", got=f"{len(data)} bytes")
+    try:
+        bundle = msgspec.msgpack.decode(data, type=_Bundle)
+    except msgspec.DecodeError as error:  # a ValidationError is one too
+        raise TamperError("bundle", expected="a MessagePack document of named files", got=str(error)) from error
+    if bundle.format != FORMAT:
+        raise TamperError("bundle", expected=f"format {FORMAT}", got=bundle.format, do="upgrade this grownet")
+    return bundle.files
+
+
+class Artifacts:
+    """The store at `uri`. `encrypt` and `decrypt` are the vault's: nothing leaves here in plaintext but documents."""
+
+    def __init__(self, uri: str, encrypt: Crypt, decrypt: Crypt) -> None:
+        self._uri, self._encrypt, self._decrypt = uri, encrypt, decrypt
+        self._files, root = fsspec.core.url_to_fs(uri)
+        self._root = str(root).rstrip("/")
+
+    def put(self, plaintext: bytes) -> Artifact:
+        """Encrypts and stores; what is there already is checked and kept, so putting twice changes nothing."""
+        content = digest_bytes(plaintext)
+        artifact = Artifact(uri=f"{SCHEME}{content[:2]}/{content}", content=content, size_bytes=len(plaintext))
+        path = self._path(content)
+        if self._call(content, lambda: self._files.exists(path)):
+            self.get(artifact)
+        else:
+            self._write(path, self._encrypt(plaintext, content.encode()))
+        return artifact
+
+    def get(self, artifact: Artifact) -> bytes:
+        """The plaintext.
+
+        Raises:
+            NotFound: when the store does not have it.
+            TamperError: when it was changed, or is not what the digest says.
+        """
+        return self.opened(artifact, self.ciphertext(artifact))
+
+    def opened(self, artifact: Artifact, ciphertext: bytes) -> bytes:
+        """Decrypts what `ciphertext` gave earlier (a replica's cache) and checks the digest of the plaintext."""
+        plaintext = self._decrypt(ciphertext, artifact.content.encode())
+        content = digest_bytes(plaintext)
+        if content != artifact.content:
+            raise TamperError(f"artifact {artifact.uri}", expected=f"SHA-256 {artifact.content}", got=content)
+        return plaintext
+
+    def ciphertext(self, artifact: Artifact) -> bytes:
+        """The stored bytes, still encrypted.
+
+        Raises:
+            NotFound: when the store does not have it.
+        """
+        return self._read(self._path(artifact.content), f"artifact {artifact.uri}")
+
+    def put_document(self, data: bytes, digest: str) -> str:
+        """Stores a record's bytes under their own digest and returns where.
+
+        Raises:
+            UsageError: when they do not have that digest.
+        """
+        if digest_bytes(data) != digest:
+            raise UsageError("document", expected=f"bytes of SHA-256 {digest}", got=digest_bytes(data))
+        path = self._document_path(digest)
+        if not self._call(digest, lambda: self._files.exists(path)):
+            self._write(path, data)
+        return str(self._files.unstrip_protocol(path))
+
+    def document(self, digest: str) -> bytes:
+        """What `put_document` stored.
+
+        Raises:
+            NotFound, TamperError
+        """
+        data = self._read(self._document_path(digest), f"document {digest}")
+        if digest_bytes(data) != digest:
+            raise TamperError(f"document {digest}", expected=f"SHA-256 {digest}", got=digest_bytes(data))
+        return data
+
+    def _path(self, content: str) -> str:
+        return f"{self._root}/{content[:2]}/{content}.sealed"
+
+    def _document_path(self, digest: str) -> str:
+        return f"{self._root}/documents/{digest}.json"
+
+    def _write(self, path: str, data: bytes) -> None:
+        """Under another name first: a reader sees all of it or nothing, also when the writer is killed."""
+        parent, name = path.rsplit("/", 1)
+        temporary = f"{parent}/.{name}.{uuid.uuid4().hex}"
+
+        def write() -> None:
+            self._files.makedirs(parent, exist_ok=True)
+            self._files.pipe_file(temporary, data)
+            self._files.mv(temporary, path)
+
+        try:
+            self._call(path, write)
+        except StackError:
+            with suppress(OSError):
+                self._files.rm_file(temporary)
+            raise
+
+    def _read(self, path: str, thing: str) -> bytes:
+        try:
+            return bytes(self._call(thing, lambda: self._files.cat_file(path)))
+        except FileNotFoundError as error:
+            raise NotFound(
+                thing, expected=f"it in {self._uri}", got="nothing", do="restore it from a backup"
+            ) from error
+
+    def _call(self, thing: str, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise StackError(f"artifact store {self._uri}", expected=f"access to {thing}", got=str(error)) from error
