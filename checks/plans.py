@@ -1,0 +1,289 @@
+"""The pure transitions of a release plan: what rollout, guard and the four verbs do to it.
+
+Each takes the current plan and gives the next, or the same object when nothing is to be done, or raises
+ReleaseRefused. Revision and audit head are set by `stores.ledger.plans.change`, which alone writes plans and asks
+`authorise` whether the signing key may make this very change.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from checks.keys import key_kind, may_sign
+from errors import ReleaseRefused
+from records import RULES, Arm, ReleasePlan, Rollout, Step
+
+RULES_ARM = Arm(number=RULES, name="rules")
+NO_CANARY: dict[str, Any] = {"canary": None, "canary_percent": 0.0}
+NO_CONTROL: dict[str, Any] = {"control": None, "control_percent": 0.0}
+NO_ROLLOUT: dict[str, Any] = {
+    "rollout": None,
+    "step": 0,
+    "step_started_at": None,
+    "rollout_started_at": None,
+    "salt": "",
+}
+
+
+def initial(model: str, at: datetime) -> ReleasePlan:
+    """The plan before any release: the rules answer. Revision 0 is never written; the first change writes 1."""
+    return ReleasePlan(
+        model=model,
+        revision=0,
+        mode="rules",
+        champion=RULES_ARM,
+        reason="nothing was released yet",
+        actor="grownet",
+        created_at=at,
+    )
+
+
+def start_rollout(
+    plan: ReleasePlan,
+    arm: Arm,
+    rollout: Rollout,
+    salt: str,
+    *,
+    lifts_freeze: bool,
+    at: datetime,
+    actor: str,
+    reason: str,
+) -> ReleasePlan:
+    """The approved arm becomes the canary, at the first step; the champion stays and the last control goes.
+
+    The same object when this arm, by this ballot, is the canary or the champion already.
+
+    Raises:
+        ReleaseRefused: for a rejected artifact, a running rollout, a hold, a freeze that the ballot does not name,
+            an arm without approval or over other steps, steps that do not begin below 100 %, and in rules mode
+            with a model to restore first.
+    """
+    if arm.is_rules or arm.artifact is None or arm.approval is None:
+        raise _refused(plan, f"start a rollout of {arm.name}", "an arm with artifact and approval", "do a ballot first")
+    if arm in (plan.canary, plan.champion):
+        return plan
+    subject = arm.approval.subject
+    _refuse_to_start(plan, arm, lifts_freeze)
+    if subject.rollout != rollout.digest or subject.names_freeze != lifts_freeze:
+        raise _refused(
+            plan, f"start a rollout of {arm.name}", "the steps, gates and freeze that were voted on", "vote again"
+        )
+    if not salt or len(rollout.steps) < 2 or rollout.steps[0].percent >= 100:
+        raise _refused(plan, f"start a rollout of {arm.name}", "a salt and a step below 100 %", "mend rollout.steps")
+    return _next(
+        plan,
+        at,
+        actor,
+        reason,
+        mode="model",
+        canary=arm,
+        canary_percent=rollout.steps[0].percent,
+        rollout=rollout,
+        step=0,
+        step_started_at=at,
+        rollout_started_at=at,
+        salt=salt,
+        **NO_CONTROL,
+    )
+
+
+def advance(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> ReleasePlan:
+    """The canary's next step; at 100 % it becomes champion and the old champion stays as previous and control.
+
+    Promotion lifts a freeze that the ballot named.
+
+    Raises:
+        ReleaseRefused: without a running rollout, while held, and while frozen by a freeze the ballot does not name.
+    """
+    step = next_step(plan)
+    if plan.canary is None or step is None:
+        raise _refused(plan, "advance", "a running rollout", "start one by a ballot")
+    if plan.hold:
+        raise _refused(plan, "advance", "a plan that is not held", "`grownet release resume` first (by vote)")
+    if plan.frozen and not names_freeze(plan.canary):
+        raise _refused(plan, "advance", "a plan that is not frozen", "`grownet release unfreeze` first (by vote)")
+    moved = {"step": plan.step + 1, "step_started_at": at}
+    if step.percent < 100:
+        return _next(plan, at, actor, reason, canary_percent=step.percent, **moved)
+    keep = plan.rollout.control_percent if plan.rollout else 0.0
+    control = {"control": plan.champion, "control_percent": keep} if keep > 0 else NO_CONTROL
+    return _next(
+        plan,
+        at,
+        actor,
+        reason,
+        champion=plan.canary,
+        previous=plan.champion,
+        frozen=False,
+        **NO_CANARY,
+        **control,
+        **moved,
+    )
+
+
+def take_back(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> ReleasePlan:
+    """The canary goes, and its hash is rejected for good. The same object when there is no canary."""
+    if plan.canary is None:
+        return plan
+    rejected = tuple(dict.fromkeys([*plan.rejected, *_contents(plan.canary)]))
+    return _next(plan, at, actor, reason, rejected=rejected, **NO_CANARY, **NO_ROLLOUT)
+
+
+def rollback(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> ReleasePlan:
+    """The previous version answers again. A running canary goes too, unrejected: it was judged against the one that fell.
+
+    Raises:
+        ReleaseRefused: when there is no previous version; one rollback leads back one release, not further.
+    """
+    if plan.previous is None:
+        raise _refused(plan, "roll back", "a previous version", "`grownet release fallback` lets the rules answer")
+    return _next(
+        plan, at, actor, reason, champion=plan.previous, previous=None, **NO_CANARY, **NO_CONTROL, **NO_ROLLOUT
+    )
+
+
+def undo(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> ReleasePlan:
+    """What the verb `rollback` does: takes a running canary back, or else rolls the champion back."""
+    step = take_back if plan.canary is not None else rollback
+    return step(plan, at=at, actor=actor, reason=reason)
+
+
+def freeze(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> ReleasePlan:
+    """Running rollouts stop and nothing is promoted unattended; training goes on.
+
+    A canary whose ballot named an earlier freeze would pass through this one as well, so it is held too.
+    """
+    stops = plan.canary is not None and names_freeze(plan.canary)
+    if plan.frozen and (plan.hold or not stops):
+        return plan
+    return _next(plan, at, actor, reason, frozen=True, hold=plan.hold or stops)
+
+
+def unfreeze(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> ReleasePlan:
+    return _next(plan, at, actor, reason, frozen=False) if plan.frozen else plan
+
+
+def hold(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> ReleasePlan:
+    """The plan stays as it is: no step forward, no new rollout. Ways back stay open."""
+    return plan if plan.hold else _next(plan, at, actor, reason, hold=True)
+
+
+def resume(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> ReleasePlan:
+    """Ends a hold; the running step starts anew, since its time stood still."""
+    if not plan.hold:
+        return plan
+    started = at if plan.canary is not None else plan.step_started_at
+    return _next(plan, at, actor, reason, hold=False, step_started_at=started)
+
+
+def fallback(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> ReleasePlan:
+    """The rules answer. A running canary goes, unrejected; champion and previous stay loaded to come back."""
+    if plan.mode == "rules" and plan.canary is None and plan.control is None:
+        return plan
+    return _next(plan, at, actor, reason, mode="rules", **NO_CANARY, **NO_CONTROL, **NO_ROLLOUT)
+
+
+def restore(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> ReleasePlan:
+    """The model answers again after a fallback."""
+    return plan if plan.mode == "model" else _next(plan, at, actor, reason, mode="model")
+
+
+def next_step(plan: ReleasePlan) -> Step | None:
+    """The step after the running one; None when no rollout runs."""
+    if plan.canary is None or plan.rollout is None or plan.step + 1 >= len(plan.rollout.steps):
+        return None
+    return plan.rollout.steps[plan.step + 1]
+
+
+def names_freeze(arm: Arm) -> bool:
+    """True when the ballot that released this arm named the freeze."""
+    return arm.approval is not None and arm.approval.subject.names_freeze
+
+
+def authorise(before: ReleasePlan, after: ReleasePlan, key: str) -> None:
+    """Refuses a change that this key may not sign.
+
+    Only the release key, which acts on ballots, brings in an artifact, lifts a freeze or a hold, or ends rules mode.
+    The guard also moves a rollout forward, and thereby lifts the freeze its ballot named. An operator's key only
+    stops things and goes back.
+
+    Raises:
+        ReleaseRefused: saying what needs a vote.
+    """
+    kind = key_kind(key)
+    if not may_sign(key, "plan"):
+        raise _refused(before, f"sign a plan as {key!r}", "the release key, the guard's or an operator's", "")
+    if kind == "release":
+        return
+    promoted = before.canary is not None and after.champion == before.canary
+    lifted = before.frozen and not after.frozen
+    known = {content for arm in _arms(before) for content in _contents(arm)}
+    needs_vote = {
+        "bring in an artifact": any(content not in known for arm in _arms(after) for content in _contents(arm)),
+        "lift a freeze": lifted and not (promoted and before.canary is not None and names_freeze(before.canary)),
+        "end a hold": before.hold and not after.hold,
+        "end rules mode": before.mode == "rules" and after.mode == "model",
+        "forget a rejected artifact": not set(before.rejected) <= set(after.rejected),
+    }
+    if kind == "operator":
+        needs_vote["advance a rollout"] = promoted or after.canary_percent > before.canary_percent
+    for what, done in needs_vote.items():
+        if done:
+            raise _refused(before, f"{what} with key {key}", "the release key, which acts on ballots", "ask for a vote")
+
+
+def describe(plan: ReleasePlan) -> str:
+    """The plan as a paragraph that can be read aloud."""
+    parts = [f"{plan.model}, revision {plan.revision}:"]
+    if plan.mode == "rules" and not plan.champion.is_rules:
+        parts.append(f"the rules answer everything ({plan.champion.name} stays loaded).")
+    else:
+        parts.append(f"{plan.champion.name} answers.")
+    if plan.canary is not None and plan.rollout is not None:
+        steps = len(plan.rollout.steps)
+        share = f"answers {plan.canary_percent:g} %" if plan.canary_percent else "runs in the shadow"
+        parts.append(f"Canary {plan.canary.name} {share} (step {plan.step + 1} of {steps}).")
+    if plan.control is not None:
+        parts.append(f"Control {plan.control.name} answers {plan.control_percent:g} %.")
+    if plan.previous is not None:
+        parts.append(f"{plan.previous.name} stands ready to come back.")
+    states = [word for word, on in (("frozen", plan.frozen), ("held", plan.hold)) if on]
+    if states:
+        parts.append(f"The plan is {' and '.join(states)}.")
+    if plan.rejected:
+        parts.append(f"{len(plan.rejected)} artifact(s) rejected for good.")
+    parts.append(f"By {plan.actor} at {plan.created_at:%Y-%m-%d %H:%M:%S} UTC: {plan.reason}")
+    return " ".join(parts)
+
+
+def _refuse_to_start(plan: ReleasePlan, arm: Arm, lifts_freeze: bool) -> None:
+    what = f"start a rollout of {arm.name}"
+    if set(_contents(arm)) & set(plan.rejected):
+        raise _refused(plan, what, "an artifact that was not rejected", "train a new candidate")
+    if plan.canary is not None:
+        raise _refused(plan, what, f"no running rollout (of {plan.canary.name})", "wait for its end or roll it back")
+    if plan.hold:
+        raise _refused(plan, what, "a plan that is not held", "`grownet release resume` first (by vote)")
+    if plan.frozen and not lifts_freeze:
+        raise _refused(plan, what, "a ballot that names the freeze", "unfreeze, or ask again")
+    if plan.mode == "rules" and not plan.champion.is_rules:
+        raise _refused(plan, what, "a plan out of rules mode", "`grownet release restore` first (by vote)")
+
+
+def _next(plan: ReleasePlan, at: datetime, actor: str, reason: str, **changes: Any) -> ReleasePlan:
+    return replace(plan, created_at=at, actor=actor, reason=reason, **changes)
+
+
+def _arms(plan: ReleasePlan) -> list[Arm]:
+    return [arm for arm in (plan.champion, plan.previous, plan.canary, plan.control) if arm is not None]
+
+
+def _contents(arm: Arm) -> list[str]:
+    return [arm.artifact.content] if arm.artifact else []
+
+
+def _refused(plan: ReleasePlan, what: str, expected: str, do: str) -> ReleaseRefused:
+    return ReleaseRefused(f"{plan.model}: cannot {what}", expected=expected, got=describe(plan), do=do)
