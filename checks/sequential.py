@@ -1,0 +1,226 @@
+"""Always-valid intervals for the relative effect of an arm, and the other sequential tests of a rollout.
+
+Pure arithmetic: bucket sums of matured answers in, interval out. The guard looks after every tick, so each interval and
+test here holds at all looks together. Buckets of subjects, not answers, are the unit of variance, because one subject
+answers many times. Read by `checks.judge` and by the release page.
+
+Sources
+- The multiplier is the two-sided normal mixture of the asymptotic confidence sequences of Waudby-Smith, Arbour, Sinha,
+  Kennedy and Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences" (2021, arXiv:2103.06476),
+  theorem 2.2 and its appendix on choosing rho; Howard, Ramdas, McAuliffe, Sekhon (2021) give the boundary itself.
+- The ratio is inverted after Fieller (1954): S(r) = arm - r * control is tested for each r, and the r not refused are
+  the interval. The delta method is its limit; this form also holds while the control's sum is small.
+- The rate test is a mixture of likelihood ratios (Wald 1945, Robbins 1970) with Ville's inequality: exact, no limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, exp, inf, isfinite, log, sqrt
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Kpi = Literal["drop", "pass", "inconclusive"]
+MIN_ANSWERS = 50  # below these two a variance from buckets means nothing, and there is no interval
+MIN_BUCKETS = 20
+RATIO_TUNED_AT = 500.0  # a wrong split should show early, and then only grows
+POWER = 1.2816  # normal quantile of 0.9: a sample "needed" decides nine times in ten
+UNREACHABLE = 10**9  # more answers than this are reported as "cannot be said"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """(arm - control) / control with its interval; infinite ends while nothing can be said.
+
+    `size` is the number of answers the interval rests on (for a split form the harmonic size of the two arms), and
+    `variance` the relative variance of one such answer, repeats of subjects included: the half-width is about
+    `multiplier(size) * sqrt(variance / size)`.
+    """
+
+    effect: float | None
+    low: float
+    high: float
+    size: float
+    variance: float
+
+
+def multiplier(size: float, alpha: float, tuned_at: float) -> float:
+    """How many standard errors the interval reaches at `size` answers, valid at all sizes together.
+
+    `tuned_at` is the size at which it is tightest; it must be fixed before the first answer. It costs little: at a
+    tenth or at ten times the size the interval is about a tenth to a quarter wider than it could be.
+    """
+    reach = -2.0 * log(alpha)
+    scaled = size * (reach + log(reach + 1.0)) / tuned_at
+    return sqrt(2.0 * (scaled + 1.0) / scaled * (0.5 * log(scaled + 1.0) - log(alpha)))
+
+
+def paired(arm: Array, control: Array, answers: int, *, alpha: float, tuned_at: float) -> Effect:
+    """The effect when both arms were scored on the same requests.
+
+    Args:
+        arm: KPI sum of each bucket under the arm, shape (buckets,).
+        control: the same requests under the control.
+        answers: matured answers in all buckets.
+    """
+    # buckets where either arm hit: fewer than those with answers, so the start is later rather than earlier
+    filled = int(np.count_nonzero((arm != 0) | (control != 0)))
+    return _fieller(
+        (float(arm.sum()), float(control.sum())),
+        (float(arm @ arm), float(arm @ control), float(control @ control)),
+        float(answers) if filled >= MIN_BUCKETS and answers >= MIN_ANSWERS else 0.0,
+        alpha,
+        tuned_at,
+    )
+
+
+@dataclass(frozen=True)
+class Side:
+    """One arm of a split form: KPI sums and matured answers of each bucket, both of shape (buckets,)."""
+
+    totals: Array
+    answers: Array
+
+
+def split(arm: Side, control: Side, *, alpha: float, tuned_at: float) -> Effect:
+    """The effect when each request was answered by one arm only.
+
+    An arm's variance is never taken smaller than the control's would be at the arm's size: an arm that has not hit yet
+    would otherwise look certain.
+    """
+    sizes = float(arm.answers.sum()), float(control.answers.sum())
+    filled = min(int(np.count_nonzero(side.answers)) for side in (arm, control))
+    if filled < MIN_BUCKETS or min(sizes) < MIN_ANSWERS:
+        return Effect(None, -inf, inf, 0.0, inf)
+    spread_control = _spread(control)
+    spread_arm = max(_spread(arm), spread_control * sizes[0] / sizes[1])
+    means = float(arm.totals.sum()) / sizes[0], float(control.totals.sum()) / sizes[1]
+    size = sizes[0] * sizes[1] / (sizes[0] + sizes[1])
+    squares = spread_arm / sizes[0] ** 2, 0.0, spread_control / sizes[1] ** 2
+    return _fieller(means, squares, size, alpha, tuned_at)
+
+
+def _spread(side: Side) -> float:
+    """Variance of an arm's KPI sum, from how its buckets scatter about the arm's mean."""
+    mean = float(side.totals.sum() / side.answers.sum())
+    rest = side.totals - mean * side.answers
+    return float(rest @ rest) * len(rest) / (len(rest) - 1)
+
+
+def _fieller(
+    sums: tuple[float, float], squares: tuple[float, float, float], size: float, alpha: float, tuned_at: float
+) -> Effect:
+    """All ratios r with (arm - r control)^2 <= c^2 (squares of arm - r control): the roots of a quadratic in r."""
+    arm, control = sums
+    if size <= 0 or control <= 0:
+        return Effect(None, -inf, inf, size, inf)
+    ratio = arm / control
+    noise = squares[0] - 2 * ratio * squares[1] + ratio**2 * squares[2]
+    variance = size * max(noise, 0.0) / control**2
+    reach = multiplier(size, alpha, tuned_at) ** 2
+    a = control**2 - reach * squares[2]
+    b = arm * control - reach * squares[1]
+    c = arm**2 - reach * squares[0]
+    if a <= 0:  # the control cannot be told from zero, so no ratio is refused
+        return Effect(ratio - 1, -inf, inf, size, variance)
+    root = sqrt(max(b * b - a * c, 0.0))
+    return Effect(ratio - 1, (b - root) / a - 1, (b + root) / a - 1, size, variance)
+
+
+def decide(effect: Effect, margin_fail: float, margin_pass: float) -> Kpi:
+    """Drop when the whole interval is below -margin_fail, pass when it is above -margin_pass, else inconclusive."""
+    if effect.high < -margin_fail:
+        return "drop"
+    return "pass" if effect.low > -margin_pass else "inconclusive"
+
+
+def answers_needed(variance: float, distance: float, *, alpha: float, tuned_at: float) -> int | None:
+    """Matured answers with which the interval decides nine times in ten; None when that is out of reach.
+
+    Args:
+        variance: relative variance of one answer, as in `Effect.variance` or from `hit_variance`.
+        distance: how far the effect is believed to be from the margin; the margin itself for an arm that is no worse.
+    """
+    if distance <= 0 or not isfinite(variance):
+        return None
+
+    def short(size: float) -> bool:
+        return (multiplier(size, alpha, tuned_at) + POWER) * sqrt(variance / size) > distance
+
+    low, high = 1.0, float(MIN_ANSWERS)
+    while short(high):
+        low, high = high, high * 2
+        if high > UNREACHABLE:
+            return None
+    while high - low > 1:
+        middle = (low + high) / 2
+        low, high = (middle, high) if short(middle) else (low, middle)
+    return max(ceil(high), MIN_ANSWERS)
+
+
+def still_needed(
+    effect: Effect, margin_fail: float, margin_pass: float, *, alpha: float, tuned_at: float
+) -> int | None:
+    """Answers (of the kind `Effect.size` counts) to go before a decision, at the variance seen so far.
+
+    Reckons with an arm that is as good as the control while that is possible and not yet enough, afterwards with the
+    effect as it stands. None when nothing can be said: no interval yet, or an effect right on the margin.
+    """
+    if effect.effect is None or not isfinite(effect.variance):
+        return None
+    if decide(effect, margin_fail, margin_pass) != "inconclusive":
+        return 0
+    equal = answers_needed(effect.variance, margin_pass, alpha=alpha, tuned_at=tuned_at)
+    if effect.low < 0 < effect.high and equal is not None and equal > effect.size:
+        return ceil(equal - effect.size)
+    distance = max(effect.effect + margin_pass, -margin_fail - effect.effect)
+    there = answers_needed(effect.variance, distance, alpha=alpha, tuned_at=tuned_at)
+    return None if there is None else max(ceil(there - effect.size), 1)
+
+
+def hit_variance(rate: float, *, agreement: float | None = None) -> float:
+    """Relative variance of one answer for a KPI that is hit or miss at `rate`, for planning before any answer is there.
+
+    Args:
+        rate: hit rate of the control, above 0.
+        agreement: correlation of the two arms' hits on the same request; None for a split form, where `size` is the
+            harmonic size of the arms. Repeats of subjects are not in it: they make the true figure larger.
+    """
+    one = (1.0 - rate) / rate
+    return one if agreement is None else 2.0 * one * (1.0 - agreement)
+
+
+def sample_ratio(arm: Array, others: Array, share: float, *, alpha: float) -> tuple[float, float]:
+    """Chi-square (one degree of freedom) of an arm's share of the answers, and the limit it must stay below.
+
+    Answers of one subject all fall to one arm, so the variance is taken across buckets (shape (buckets,)), and the
+    limit is that of an always-valid test. A figure above the limit means the arms did not get what the plan says.
+    """
+    rest = arm - share * (arm + others)
+    answers = float(arm.sum() + others.sum())
+    noise = float(rest @ rest)
+    if noise == 0 or answers < MIN_ANSWERS or np.count_nonzero(rest) < MIN_BUCKETS:
+        return 0.0, inf
+    return float(rest.sum()) ** 2 / noise, multiplier(answers, alpha, RATIO_TUNED_AT) ** 2
+
+
+def rate_evidence(bad: int, answers: int, limit: float) -> float:
+    """Evidence that the rate of bad answers is above `limit`: 1 / alpha is crossed with probability at most alpha.
+
+    A mixture of likelihood ratios against rates of 2, 5 and 20 times the limit and one half; each is a
+    supermartingale while the true rate is at most the limit, so looking at every tick costs nothing.
+    """
+    if limit >= 1.0 or answers == 0:
+        return 1.0
+    if limit <= 0.0:
+        return inf if bad else 1.0
+    rivals = [rate for rate in (2 * limit, 5 * limit, 20 * limit, 0.5) if limit < rate < 1.0]
+    if not rivals:  # a limit of one half or more
+        rivals = [(1.0 + limit) / 2]
+    good = answers - bad
+    logs = [bad * log(rate / limit) + good * log((1 - rate) / (1 - limit)) for rate in rivals]
+    top = max(logs)
+    return inf if top > 700 else exp(top) * sum(exp(value - top) for value in logs) / len(logs)

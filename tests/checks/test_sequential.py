@@ -1,0 +1,284 @@
+"""The intervals under continuous peeking: false alarms, power, and why answers are the wrong unit. All vectorised, seeded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf, isfinite, sqrt
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.stats import binom
+
+from checks import sequential
+from checks.sequential import Array, Side
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.floating]
+BUCKETS, ALPHA, TUNED = 200, 0.05, 1000.0
+
+
+@dataclass(frozen=True)
+class World:
+    """A population of subjects who come again and again, each with hit rates of its own under either arm."""
+
+    rate: float = 0.3
+    effect: float = 0.0  # true relative effect
+    personal: float = 0.2  # 0: all subjects alike, 1: a subject always or never hits
+    shared: float = 0.7  # share of subjects whose taste is the same under both arms, and of answers that agree
+    subjects: int = 800
+
+    def draw(self, runs: int, ticks: int, per_tick: int, seed: int) -> tuple[Array, Array, Ints]:
+        """KPI of each answer under (arm, control) and its bucket, each of shape (runs, ticks, per_tick)."""
+        rng = np.random.default_rng(seed)
+        shape = (runs, ticks, per_tick)
+        strength = (1 - self.personal) / self.personal
+        tastes = rng.beta(self.rate * strength, (1 - self.rate) * strength, (2, runs, self.subjects))
+        same = rng.random((runs, self.subjects)) < self.shared
+        taste_arm = np.where(same, tastes[1], tastes[0]) * (1 + self.effect)
+        who = rng.integers(0, self.subjects, shape)
+        run = np.arange(runs)[:, None, None]
+        luck = rng.random(shape)
+        luck_arm = np.where(rng.random(shape) < self.shared, luck, rng.random(shape))
+        arm = (luck_arm < taste_arm[run, who]).astype(float)
+        control = (luck < tastes[1][run, who]).astype(float)
+        bucket = rng.integers(0, BUCKETS, (runs, self.subjects))[run, who]
+        return arm, control, bucket
+
+
+def running(values: Floats, bucket: Ints) -> Array:
+    """Bucket sums after each tick, shape (runs, ticks, BUCKETS)."""
+    runs, ticks, _ = values.shape
+    cell = (np.arange(runs)[:, None, None] * ticks + np.arange(ticks)[None, :, None]) * BUCKETS + bucket
+    sums = np.bincount(cell.ravel(), values.ravel(), runs * ticks * BUCKETS)
+    return np.cumsum(sums.reshape(runs, ticks, BUCKETS), axis=1)
+
+
+def looks(world: World, runs: int, ticks: int, per_tick: int, seed: int) -> list[list[sequential.Effect]]:
+    """What the guard would see at each tick of each run, paired."""
+    arm, control, bucket = world.draw(runs, ticks, per_tick, seed)
+    sums = running(arm, bucket), running(control, bucket)
+    return [
+        [
+            sequential.paired(sums[0][r, t], sums[1][r, t], (t + 1) * per_tick, alpha=ALPHA, tuned_at=TUNED)
+            for t in range(ticks)
+        ]
+        for r in range(runs)
+    ]
+
+
+def ever_wrong(seen: list[list[sequential.Effect]], truth: float) -> int:
+    return sum(any(not look.low <= truth <= look.high for look in run) for run in seen)
+
+
+def at_most(wrong: int, runs: int, alpha: float = ALPHA) -> bool:
+    """True unless so many would come by chance less than once in a thousand when the rate is alpha."""
+    return wrong <= int(binom.ppf(0.999, runs, alpha))
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        World(),
+        World(personal=0.001, subjects=5000),  # hardly any repeats
+        World(rate=0.05),
+        World(personal=0.5, subjects=100),  # half of the buckets hold nobody
+        World(effect=-0.05),  # at the margin itself, where a false drop is likeliest
+    ],
+    ids=["usual", "independent", "rare", "few", "margin"],
+)
+def test_looking_at_every_tick_keeps_the_stated_rate(world: World) -> None:
+    runs = 300
+    seen = looks(world, runs, ticks=60, per_tick=40, seed=11)
+    assert all(isfinite(run[-1].low) for run in seen)  # it did say something
+    assert at_most(ever_wrong(seen, world.effect), runs)
+    drops = sum(any(sequential.decide(look, 0.05, 0.05) == "drop" for look in run) for run in seen)
+    assert at_most(drops, runs)
+
+
+def test_a_fixed_sample_interval_would_not_survive_the_looking() -> None:
+    """The check above can fail: the usual 1.96 standard errors, looked at every tick, are wrong far too often."""
+    arm, control, bucket = World().draw(300, 60, 40, seed=11)
+    rest = running(arm, bucket) - running(control, bucket)
+    scores = rest.sum(axis=2) / np.sqrt((rest**2).sum(axis=2))
+    wrong = int((np.abs(scores[:, 2:]) > 1.96).any(axis=1).sum())
+    assert not at_most(wrong, 300)
+    assert wrong > 60
+
+
+def test_answers_as_units_would_be_over_confident_with_repeating_subjects() -> None:
+    """The same boundary over answers instead of buckets is wrong too often once subjects repeat and differ."""
+    world = World(personal=0.6, shared=0.4, subjects=200)
+    runs, ticks, per_tick = 300, 60, 40
+    arm, control, bucket = world.draw(runs, ticks, per_tick, seed=5)
+    single = arm - control
+    total, squares = np.cumsum(single.sum(axis=2), axis=1), np.cumsum((single**2).sum(axis=2), axis=1)
+    limits = [sequential.multiplier((t + 1) * per_tick, ALPHA, TUNED) for t in range(ticks)]
+    by_answers = int((np.abs(total) > np.array(limits) * np.sqrt(squares)).any(axis=1).sum())
+    rest = running(arm, bucket) - running(control, bucket)
+    by_buckets = int((np.abs(total) > np.array(limits) * np.sqrt((rest**2).sum(axis=2))).any(axis=1).sum())
+    assert not at_most(by_answers, runs)
+    assert at_most(by_buckets, runs)
+
+
+def test_a_real_drop_is_found_and_a_good_arm_passes() -> None:
+    worse = looks(World(effect=-0.3, personal=0.05), 100, ticks=50, per_tick=100, seed=2)
+    same = looks(World(effect=0.0, personal=0.05, shared=0.95), 100, ticks=50, per_tick=100, seed=3)
+    dropped = sum(any(sequential.decide(look, 0.05, 0.05) == "drop" for look in run) for run in worse)
+    passed = sum(any(sequential.decide(look, 0.05, 0.05) == "pass" for look in run) for run in same)
+    false = sum(any(sequential.decide(look, 0.05, 0.05) == "pass" for look in run) for run in worse)
+    assert dropped >= 95
+    assert passed >= 90
+    assert false == 0
+
+
+def split_looks(world: World, share: float, runs: int, ticks: int, per_tick: int, seed: int) -> int:
+    """Runs of a split rollout (subjects fall to one arm) whose interval ever leaves the truth."""
+    rng = np.random.default_rng(seed + 1)
+    arm, control, bucket = world.draw(runs, ticks, per_tick, seed)
+    mine = rng.random(arm.shape) < share
+    parts = [running(values, bucket) for values in (arm * mine, 1.0 * mine, control * ~mine, 1.0 * ~mine)]
+    wrong = 0
+    for r in range(runs):
+        for t in range(ticks):
+            a, n, c, m = (part[r, t] for part in parts)
+            seen = sequential.split(Side(a, n), Side(c, m), alpha=ALPHA, tuned_at=TUNED)
+            if not seen.low <= world.effect <= seen.high:
+                wrong += 1
+                break
+    return wrong
+
+
+@pytest.mark.parametrize("share", [0.5, 0.05])
+@pytest.mark.parametrize("rate", [0.3, 0.03])
+def test_the_split_form_keeps_its_rate_too(share: float, rate: float) -> None:
+    assert at_most(split_looks(World(rate=rate, personal=0.01), share, 200, 40, 100, seed=8), 200)
+
+
+def test_an_arm_without_a_hit_is_not_certain_in_a_split() -> None:
+    """Two hits were expected of 200 answers; none came. Nothing is decided."""
+    arm = Side(np.zeros(BUCKETS), np.ones(BUCKETS))
+    control = Side(np.where(np.arange(BUCKETS) % 2, 20.0, 0.0), np.full(BUCKETS, 1000.0))
+    seen = sequential.split(arm, control, alpha=ALPHA, tuned_at=TUNED)
+    assert seen.effect == -1
+    assert sequential.decide(seen, 0.05, 0.05) == "inconclusive"
+
+
+def test_the_interval_is_fiellers_and_agrees_with_the_delta_method_when_the_sample_is_large() -> None:
+    rng = np.random.default_rng(4)
+    control = rng.poisson(300, BUCKETS).astype(float)
+    arm = control * 0.9 + rng.normal(0, 5, BUCKETS)
+    seen = sequential.paired(arm, control, 200_000, alpha=ALPHA, tuned_at=TUNED)
+    ratio = arm.sum() / control.sum()
+    error = np.sqrt(((arm - ratio * control) ** 2).sum()) / control.sum()
+    reach = sequential.multiplier(200_000, ALPHA, TUNED) * error
+    assert seen.effect == pytest.approx(ratio - 1)
+    assert seen.low == pytest.approx(ratio - 1 - reach, abs=reach * 0.05)
+    assert seen.high == pytest.approx(ratio - 1 + reach, abs=reach * 0.05)
+    for end in (seen.low, seen.high):  # the definition: |S| equals the multiplier times its error at each end
+        rest = arm - (1 + end) * control
+        assert abs(rest.sum()) / sqrt(rest @ rest) == pytest.approx(sequential.multiplier(200_000, ALPHA, TUNED))
+
+
+def test_no_interval_from_nothing_from_one_subject_or_from_a_control_at_zero() -> None:
+    none, one, full = np.zeros(BUCKETS), np.zeros(BUCKETS), np.ones(BUCKETS)
+    one[7] = 900.0
+    for arm, control, answers in ((none, none, 0), (one * 0.1, one, 900), (full, none, 900), (full, full, 49)):
+        seen = sequential.paired(arm, control, answers, alpha=ALPHA, tuned_at=TUNED)
+        assert (seen.low, seen.high) == (-inf, inf)
+        assert sequential.decide(seen, 0.05, 0.05) == "inconclusive"
+        assert sequential.still_needed(seen, 0.05, 0.05, alpha=ALPHA, tuned_at=TUNED) is None
+    alone = sequential.split(Side(one, one), Side(one, one), alpha=ALPHA, tuned_at=TUNED)
+    assert (alone.low, alone.high) == (-inf, inf)
+
+
+def test_the_sample_needed_leaves_room_for_chance_beside_the_half_width() -> None:
+    variance = sequential.hit_variance(0.3, agreement=0.7)
+    need = sequential.answers_needed(variance, 0.05, alpha=ALPHA, tuned_at=TUNED)
+    assert need is not None
+
+    def reach(size: float) -> float:
+        return (sequential.multiplier(size, ALPHA, TUNED) + sequential.POWER) * sqrt(variance / size)
+
+    assert reach(need) <= 0.05 < reach(need - 2)
+    assert sequential.answers_needed(variance, 0.0, alpha=ALPHA, tuned_at=TUNED) is None
+    assert sequential.answers_needed(inf, 0.05, alpha=ALPHA, tuned_at=TUNED) is None
+    assert sequential.answers_needed(1e9, 0.001, alpha=ALPHA, tuned_at=TUNED) is None
+
+
+def test_a_rollout_that_gets_the_sample_needed_usually_decides() -> None:
+    world = World(personal=0.001, shared=0.9, subjects=5000)
+    seen = looks(world, 100, ticks=1, per_tick=400, seed=21)
+    needs = [sequential.still_needed(run[0], 0.05, 0.05, alpha=ALPHA, tuned_at=TUNED) for run in seen]
+    assert all(need is not None for need in needs)
+    more = int(np.median([need for need in needs if need is not None]))
+    later = looks(world, 100, ticks=1, per_tick=400 + more, seed=22)
+    decided = sum(sequential.decide(run[0], 0.05, 0.05) == "pass" for run in later)
+    assert decided > 80
+
+
+def test_still_needed_is_zero_when_decided_and_follows_the_estimate_when_it_lies_off() -> None:
+    def need(effect: float, low: float, high: float) -> int | None:
+        seen = sequential.Effect(effect, low, high, 4000.0, 1.0)
+        return sequential.still_needed(seen, 0.05, 0.05, alpha=ALPHA, tuned_at=TUNED)
+
+    assert need(0.0, -0.04, 0.04) == 0
+    assert need(-0.2, -0.3, -0.1) == 0
+    near, far = need(-0.06, -0.11, -0.01), need(-0.08, -0.13, -0.03)
+    assert near is not None
+    assert far is not None
+    assert near > far > 0
+    assert need(-0.05, -0.08, -0.02) is None  # right on the margin
+
+
+def test_the_multiplier_is_tightest_near_where_it_was_tuned() -> None:
+    best = sequential.multiplier(1000, ALPHA, 1000)
+    assert best < sequential.multiplier(1000, ALPHA, 50)
+    assert best < sequential.multiplier(1000, ALPHA, 20_000)
+    assert 2.9 < best < 3.2
+
+
+def ratio_alarms(share: float, true_share: float, runs: int) -> int:
+    rng = np.random.default_rng(9)
+    who = rng.integers(0, 3000, (runs, 50, 100))
+    run = np.arange(runs)[:, None, None]
+    mine = (rng.random((runs, 3000)) < true_share)[run, who]
+    bucket = rng.integers(0, BUCKETS, (runs, 3000))[run, who]
+    arm, others = running(1.0 * mine, bucket), running(1.0 * ~mine, bucket)
+    alarms = 0
+    for r in range(runs):
+        figures = [sequential.sample_ratio(arm[r, t], others[r, t], share, alpha=0.001) for t in range(50)]
+        alarms += any(figure > limit for figure, limit in figures)
+    return alarms
+
+
+def test_the_sample_ratio_check_is_quiet_when_the_split_is_right_and_sees_a_wrong_one() -> None:
+    assert ratio_alarms(0.25, 0.25, 200) <= 2
+    assert ratio_alarms(0.25, 0.18, 50) >= 48
+    assert sequential.sample_ratio(np.zeros(BUCKETS), np.zeros(BUCKETS), 0.5, alpha=0.001) == (0.0, inf)
+
+
+def test_rate_evidence_is_quiet_at_the_limit_under_peeking_and_quick_above_it() -> None:
+    rng = np.random.default_rng(6)
+    runs, looks_, limit = 400, 2000, 0.01
+    bad = np.cumsum(rng.random((runs, looks_)) < limit, axis=1)
+    crossed = sum(
+        any(sequential.rate_evidence(int(row[n]), n + 1, limit) >= 1 / ALPHA for n in range(0, looks_, 10))
+        for row in bad
+    )
+    assert at_most(crossed, runs)
+    assert sequential.rate_evidence(5, 50, 0.01) > 100
+    assert sequential.rate_evidence(1, 50, 0.01) < 20
+
+
+@pytest.mark.parametrize(
+    ("bad", "answers", "limit", "expected"),
+    [(0, 0, 0.01, 1.0), (5, 5, 1.0, 1.0), (1, 10, 0.0, inf), (0, 10, 0.0, 1.0), (5000, 5000, 0.01, inf)],
+)
+def test_rate_evidence_at_the_edges(bad: int, answers: int, limit: float, expected: float) -> None:
+    assert sequential.rate_evidence(bad, answers, limit) == expected
+
+
+def test_rate_evidence_has_rivals_for_a_high_limit() -> None:
+    assert sequential.rate_evidence(90, 100, 0.6) > 1000
+    assert sequential.rate_evidence(50, 100, 0.6) < 1
