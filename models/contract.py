@@ -77,7 +77,7 @@ class Model(Protocol):
         """Learns from rows strictly before `as_of`. Equal input and seed give equal bytes from `dump`."""
 
     def baselines(self, tables: Tables, as_of: datetime, params: Any, seed: int) -> Mapping[str, Any]:
-        """Fitted stand-ins to beat, by name; scored by the same `score`. One is "rules": what `rules` answers, champion before a first release."""
+        """Fitted stand-ins to beat, by name; scored by the same `score`."""
 
     def index(self, features: pd.DataFrame) -> Any:
         """Features arranged for looking up one subject quickly."""
@@ -92,7 +92,10 @@ class Model(Protocol):
         """The policy rule, which sees every proposal before it leaves."""
 
     def score(self, fitted: Any, index: Any, outcomes: pd.DataFrame) -> pd.DataFrame:
-        """Offline metrics, one row per scored subject (index named `subject`), one column per metric; the mean is the figure."""
+        """Offline metrics, one row per scored subject (index named `subject`), one column per metric; the mean is the figure.
+
+        More is better in each. Without `fitted` the rules are scored: they are the champion before a first release.
+        """
 
     def segments(self, features: pd.DataFrame) -> pd.DataFrame:
         """For the bias check: index `subject`, one string column per kind of segment."""
