@@ -299,11 +299,14 @@ class Answer(Record, frozen=True, kw_only=True):
     subject: str  # pseudonym, or empty
     bucket: int  # subject-hash bucket, 0..199
     decision: Any  # what was replied, JSON
-    override: str = ""  # "", deadline, error, fallback, break_glass, not_loaded
+    override: str = ""  # "", deadline, error, break_glass, not_loaded, stale, tripped
     overruled: bool = False  # the policy rule changed the proposal
     latency_us: int = 0
     features: Any = None  # sampled
     paired_with: str = ""  # prediction id of the live answer this shadow score belongs to
+    salt: str = ""  # of the rollout the key was dealt under
+    failed_arm: str = ""  # with override error or deadline: the arm that was asked, when the rules answered for it
+    failed_version: int = 0
 
 
 class Feedback(Record, frozen=True, kw_only=True):
