@@ -21,7 +21,8 @@ GrownetError                      exit code
 │   └── WrongLedger               a demo ledger outside the demo, or the other way round
 ├── ReleaseRefused            7   a release verb that is impossible now
 ├── VoteRefused               8   a submission that is no vote
-└── StackError                9   a process of ours did not start or stop
+├── StackError                9   a process of ours did not start or stop
+└── DeliveryFailed           10   Slack, the mail server or Prefect did not take a message
 """
 
 from __future__ import annotations
@@ -138,3 +139,7 @@ class VoteRefused(GrownetError):
 
 class StackError(GrownetError):
     exit_code = 9
+
+
+class DeliveryFailed(GrownetError):
+    exit_code = 10

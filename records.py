@@ -404,6 +404,17 @@ class GuardVerdict(Record, frozen=True, kw_only=True):
     at: datetime
 
 
+class AlertBody(Record, frozen=True, kw_only=True):
+    """What the body of an alert says; `OutboxEvent.body` holds it as plain values."""
+
+    what: str  # what happened, in a sentence or two
+    evidence: dict[str, Any]  # figures by name
+    done: str  # what was done already
+    owner: str
+    next: str  # what the reader does now
+    link: str  # where to look: an address or a command
+
+
 class OutboxEvent(Record, frozen=True, kw_only=True):
     """Something people or Prefect must hear of, written in the same transaction as what it tells."""
 
@@ -413,5 +424,5 @@ class OutboxEvent(Record, frozen=True, kw_only=True):
     model: str
     name: str  # grownet.alert.critical, grownet.release.changed, grownet.retrain.requested
     title: str
-    body: dict[str, Any]  # evidence, done, owner, next, link
+    body: dict[str, Any]  # of an alert: an AlertBody
     at: datetime
