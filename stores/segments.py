@@ -1,0 +1,142 @@
+"""The journal's file format: what one line looks like, which files there are, how they are read back.
+
+`home/journal/REPLICA/NUMBER-MINUTE.open` is being written, `.log` is sealed and may be shipped; MINUTE is when it was
+begun. A line is `KIND CRC32 JSON`, so a torn or changed line is seen. Written by `stores.journal` alone.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from errors import TamperError
+from records import Answer, Counter, Feedback
+
+Entry = Answer | Feedback | Counter
+OPEN, SEALED = ".open", ".log"
+_LETTERS: dict[type, bytes] = {Answer: b"a", Feedback: b"f", Counter: b"c"}
+_encode = msgspec.json.Encoder().encode
+_DECODERS: dict[bytes, msgspec.json.Decoder[Entry]] = {
+    letter: msgspec.json.Decoder(kind) for kind, letter in _LETTERS.items()
+}
+
+
+class Place(NamedTuple):
+    """Where a line stands."""
+
+    segment: int
+    offset: int
+    length: int
+
+
+class Segment(NamedTuple):
+    number: int
+    minute: int  # since the epoch, when it was begun
+    path: Path
+
+
+def line_of(entry: Entry) -> bytes:
+    """One line, newline included; JSON has no newline of its own."""
+    body = _encode(entry)
+    return b"%b %08x %b\n" % (_LETTERS[type(entry)], zlib.crc32(body), body)
+
+
+def entry_of(line: bytes) -> Entry | None:
+    """What a line says, or None when it is torn or changed."""
+    letter, crc, body = line[:1], line[2:10], line[11:].rstrip(b"\n")
+    if letter not in _DECODERS or b"%08x" % zlib.crc32(body) != crc:
+        return None
+    try:
+        return _DECODERS[letter].decode(body)
+    except msgspec.DecodeError:
+        return None
+
+
+def segments(folder: Path) -> list[Segment]:
+    """All segments of a replica, oldest first."""
+    found = []
+    for path in folder.glob("*-*.*"):
+        number, _, minute = path.stem.partition("-")
+        if path.suffix in {OPEN, SEALED} and number.isdigit() and minute.isdigit():
+            found.append(Segment(int(number), int(minute), path))
+    return sorted(found)
+
+
+def content(path: Path, start: int = 0, size: int = -1) -> bytes:
+    """Bytes of a segment, also when it is sealed (renamed) at this moment."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        file = path.with_suffix(SEALED).open("rb")
+    with file:
+        file.seek(start)
+        return file.read(size)
+
+
+def at(path: Path, place: Place) -> Entry:
+    """The entry at a place of this segment.
+
+    Raises:
+        TamperError: when it is not what was written there.
+    """
+    entry = entry_of(content(path, place.offset, place.length))
+    if entry is None:
+        raise changed(path, place.offset)
+    return entry
+
+
+def changed(path: Path, offset: int) -> TamperError:
+    return TamperError(
+        f"journal {path.name}, byte {offset}",
+        expected="a line that fits its checksum",
+        got="another",
+        do="restore the segment, and find out who wrote there",
+    )
+
+
+def lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Offset and bytes of each line; what follows the last newline is torn and left out."""
+    start = 0
+    while (end := data.find(b"\n", start)) >= 0:
+        yield start, data[start : end + 1]
+        start = end + 1
+
+
+def around(data: bytes, text: bytes) -> Iterator[tuple[int, bytes]]:
+    """Offset and bytes of each whole line that has `text` in it; much faster than decoding all."""
+    at = data.find(text)
+    while at >= 0:
+        start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
+        if end < 0:
+            return
+        yield start, data[start : end + 1]
+        at = data.find(text, end)
+
+
+def entries(path: Path, start: int = 0) -> Iterator[tuple[int, Entry]]:
+    """The entries of a segment from the offset `start`, and the offset behind each.
+
+    A torn end is where a process or a machine died, and is left out.
+
+    Raises:
+        TamperError: for a bad line with a good one after it.
+    """
+    torn = -1
+    for offset, line in lines(content(path, start)):
+        entry = entry_of(line)
+        if entry is None:
+            torn = offset
+        elif torn >= 0:
+            raise changed(path, start + torn)
+        else:
+            yield start + offset + len(line), entry
+
+
+def minute_of(when: datetime) -> int:
+    """Minutes since the epoch, as an id and a segment's name have it."""
+    return int(when.timestamp() // 60)
