@@ -54,6 +54,7 @@ class Column(Strict):
     subject: bool = False  # replaced by a keyed pseudonym before anything else sees it
     nullable: bool = False
     timezone: str | None = None  # of a timestamp without one in the source
+    format: str | None = None  # strptime form of a timestamp given as text; ISO 8601 when not said
     meaning: str
 
 
