@@ -108,6 +108,23 @@ class Versions(Record, frozen=True, kw_only=True):
     pipeline: Version
 
 
+class Manifest(Record, frozen=True, kw_only=True):
+    """What a bundle says of itself. Nothing in it depends on clock, machine or run: equal input gives equal bytes."""
+
+    model: str
+    number: int
+    name: str  # "recommendation-v2"
+    versions: Versions
+    config_digest: str
+    params: dict[str, Any]  # checked by the model's Params
+    policy: dict[str, Any]  # checked by the model's Policy
+    serving: dict[str, Any]  # ServingConfig
+    features: FeatureSet  # the snapshot to serve with
+    trained_until: datetime  # the cut: rows before it were learned from
+    kpi: str
+    judge: Literal["split", "paired"]
+
+
 class Candidate(Record, frozen=True, kw_only=True):
     """A trained model that nobody has judged yet."""
 

@@ -17,7 +17,7 @@ import fsspec
 import msgspec
 
 from errors import NotFound, StackError, TamperError, UsageError
-from records import Artifact, Record, digest_bytes
+from records import Artifact, Manifest, Record, digest_bytes
 
 FORMAT = 1
 SCHEME = "artifacts://"  # relative to the store, whatever its address is today
@@ -59,6 +59,36 @@ def unpack(data: bytes, max_bytes: int = MAX_BUNDLE_BYTES) -> dict[str, bytes]:
     if bundle.format != FORMAT:
         raise TamperError("bundle", expected=f"format {FORMAT}", got=bundle.format, do="upgrade this grownet")
     return bundle.files
+
+
+class Bundle:
+    """What an artifact holds: the model's own files, its manifest, made-up requests and the answers it gave to them.
+
+    `example` and `expected` are JSON lists in the types of the model's contract (Request, Decided).
+    """
+
+    PREFIX = "model/"
+
+    def __init__(self, model: Mapping[str, bytes], manifest: Manifest, example: bytes, expected: bytes) -> None:
+        self.model, self.manifest, self.example, self.expected = dict(model), manifest, example, expected
+
+    def pack(self) -> bytes:
+        """The bytes whose SHA-256 names the artifact."""
+        own = {"manifest.json": self.manifest.to_json(), "example.json": self.example, "expected.json": self.expected}
+        return pack({**{f"{self.PREFIX}{name}": data for name, data in self.model.items()}, **own})
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Bundle:
+        """Raises TamperError for bytes that are no bundle, or one without its parts."""
+        files = unpack(data)
+        model = {name.removeprefix(cls.PREFIX): data for name, data in files.items() if name.startswith(cls.PREFIX)}
+        try:
+            manifest = Manifest.from_json(files["manifest.json"])
+            return cls(model, manifest, files["example.json"], files["expected.json"])
+        except KeyError as error:
+            raise TamperError("bundle", expected=f"a file {error}", got=sorted(files)) from error
+        except msgspec.DecodeError as error:
+            raise TamperError("bundle manifest", expected="the fields of Manifest", got=str(error)) from error
 
 
 class Artifacts:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -9,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import NotFound, StackError, TamperError, UsageError
-from records import Artifact, digest_bytes
-from stores.artifacts import SCHEME, Artifacts, pack, unpack
+from records import Artifact, FeatureSet, Manifest, Version, Versions, digest_bytes
+from stores.artifacts import SCHEME, Artifacts, Bundle, pack, unpack
 
 NAMES = st.from_regex(r"[a-z]{1,8}(/[a-z]{1,8}){0,2}\.json", fullmatch=True)
 
@@ -125,3 +126,40 @@ def test_two_writers_at_once_leave_one_whole_artifact(tmp_path: Path) -> None:
     assert len(set(contents)) == 1
     files = [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
     assert [path.suffix for path in files] == [".sealed"]
+
+
+def manifest() -> Manifest:
+    version = Version(name="x_v1", number=1, content="c" * 64)
+    now = datetime(2026, 11, 21, tzinfo=UTC)
+    return Manifest(
+        model="shop",
+        number=1,
+        name="shop-v1",
+        versions=Versions(data=version, feature=version, model=version, pipeline=version),
+        config_digest="d" * 64,
+        params={"ridge": 500.0},
+        policy={},
+        serving={"deadline_seconds": 0.25},
+        features=FeatureSet(
+            model="shop", version=version, as_of=now, uri="artifacts://x", content="e" * 64, rows=1, snapshots=()
+        ),
+        trained_until=now,
+        kpi="hit",
+        judge="paired",
+    )
+
+
+def test_a_bundle_comes_back_with_all_its_parts() -> None:
+    packed = Bundle({"weights.npy": b"123"}, manifest(), b"[]", b"[1]").pack()
+    bundle = Bundle.unpack(packed)
+    assert (bundle.model, bundle.example, bundle.expected) == ({"weights.npy": b"123"}, b"[]", b"[1]")
+    assert bundle.manifest == manifest()
+    assert bundle.pack() == packed
+
+
+def test_a_bundle_without_a_part_or_with_a_field_too_many_is_refused() -> None:
+    with pytest.raises(TamperError, match=r"expected\.json"):
+        Bundle.unpack(pack({"manifest.json": manifest().to_json(), "example.json": b"[]"}))
+    strange = manifest().to_json().replace(b'"kpi"', b'"kpy"')
+    with pytest.raises(TamperError, match="fields of Manifest"):
+        Bundle.unpack(pack({"manifest.json": strange, "example.json": b"[]", "expected.json": b"[]"}))
