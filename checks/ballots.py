@@ -16,7 +16,7 @@ import pyotp
 
 from checks.keys import may_sign
 from errors import AdmissionRefused, TamperError
-from records import Approval, Arm, BallotSubject, Vote
+from records import Arm, BallotSubject, Vote
 
 Verify = Callable[[str, bytes, str], None]
 STEP_SECONDS = 30  # RFC 6238

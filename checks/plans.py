@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from checks.keys import key_kind, may_sign
 from errors import ReleaseRefused
-from records import RULES, Arm, ReleasePlan, Rollout, Step
+from records import RULES, Arm, BallotSubject, ReleasePlan, Rollout, Step, Verb
 
 RULES_ARM = Arm(number=RULES, name="rules")
 NO_CANARY: dict[str, Any] = {"canary": None, "canary_percent": 0.0}
@@ -203,36 +203,52 @@ def names_freeze(arm: Arm) -> bool:
     return arm.approval is not None and arm.approval.subject.names_freeze
 
 
-def authorise(before: ReleasePlan, after: ReleasePlan, key: str) -> None:
+def needs_vote(before: ReleasePlan, after: ReleasePlan) -> dict[Verb, str]:
+    """What of a change takes a vote: the verb of the ballot it needs, and what it would do."""
+    promoted = before.canary is not None and after.champion == before.canary
+    named = promoted and before.canary is not None and names_freeze(before.canary)
+    brought = [arm for arm in _arms(after) if arm not in _arms(before) and not arm.is_rules]
+    leaves_rules = before.mode == "rules" and after.mode == "model"
+    needs: dict[Verb, str] = {}
+    if brought or after.rollout not in (before.rollout, None):
+        needs["promote"] = "bring in an artifact or other steps"
+    if before.frozen and not after.frozen and not named:
+        needs["unfreeze"] = "lift a freeze"
+    if before.hold and not after.hold:
+        needs["resume"] = "end a hold"
+    if leaves_rules and not before.champion.is_rules:
+        needs["restore"] = "end rules mode"
+    if promoted or (after.canary == before.canary and after.canary_percent > before.canary_percent):
+        needs["advance"] = "advance a rollout"
+    return needs
+
+
+def authorise(before: ReleasePlan, after: ReleasePlan, key: str, ballot: BallotSubject | None = None) -> None:
     """Refuses a change that this key may not sign.
 
-    Only the release key, which acts on ballots, brings in an artifact, lifts a freeze or a hold, or ends rules mode.
-    The guard also moves a rollout forward, and thereby lifts the freeze its ballot named. An operator's key only
-    stops things and goes back.
+    What takes a vote is signed by the release key and names the ballot of that verb. The guard moves a rollout
+    forward without one. An operator's key only stops things and goes back.
 
     Raises:
         ReleaseRefused: saying what needs a vote.
     """
-    kind = key_kind(key)
     if not may_sign(key, "plan"):
         raise _refused(before, f"sign a plan as {key!r}", "the release key, the guard's or an operator's", "")
-    if kind == "release":
-        return
-    promoted = before.canary is not None and after.champion == before.canary
-    lifted = before.frozen and not after.frozen
-    known = {content for arm in _arms(before) for content in _contents(arm)}
-    needs_vote = {
-        "bring in an artifact": any(content not in known for arm in _arms(after) for content in _contents(arm)),
-        "lift a freeze": lifted and not (promoted and before.canary is not None and names_freeze(before.canary)),
-        "end a hold": before.hold and not after.hold,
-        "end rules mode": before.mode == "rules" and after.mode == "model",
-        "forget a rejected artifact": not set(before.rejected) <= set(after.rejected),
-    }
-    if kind == "operator":
-        needs_vote["advance a rollout"] = promoted or after.canary_percent > before.canary_percent
-    for what, done in needs_vote.items():
-        if done:
-            raise _refused(before, f"{what} with key {key}", "the release key, which acts on ballots", "ask for a vote")
+    kind = key_kind(key)
+    for verb, what in needs_vote(before, after).items():
+        voted = kind == "release" and ballot is not None and ballot.verb == verb
+        if not voted and not (kind == "guard" and verb == "advance"):
+            raise _refused(before, f"{what} with key {key}", f"an approved ballot to {verb}", "ask for a vote")
+    new = [arm for arm in _arms(after) if arm not in _arms(before) and not arm.is_rules]
+    steps = after.rollout.digest if after.rollout else ""
+    if any(ballot is None or arm.approval is None or arm.approval.subject != ballot for arm in new) or (
+        new and ballot is not None and ballot.rollout != steps
+    ):
+        raise _refused(
+            before, "bring in an artifact", "the artifact and steps that the ballot was over", "ask for a vote"
+        )
+    if not set(before.rejected) <= set(after.rejected):
+        raise _refused(before, "forget a rejected artifact", "rejected ones to stay rejected", "train a new candidate")
 
 
 def describe(plan: ReleasePlan) -> str:

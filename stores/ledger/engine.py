@@ -1,0 +1,278 @@
+"""Opens the ledger and runs its transactions: SQL through SQLAlchemy, on SQLite or Postgres.
+
+A `Ledger` has a role; what that role may write is the table `tables.WRITES`, enforced here and nowhere else.
+SQLite runs with WAL, synchronous=FULL and immediate write transactions; waiting for a lock is bounded, after which
+LedgerUnavailable is raised. Opened by every process of the house; a new ledger is marked as demo or not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+import sqlalchemy as sa
+
+from errors import LedgerError, LedgerUnavailable, RevisionConflict, RoleRefused, UsageError, WrongLedger
+from records import canonical, utc_now
+from stores.ledger.tables import SCHEMA_VERSION, WRITES, Role, audit, audit_head, meta, metadata, triggers
+
+BUSY_SECONDS = 5.0
+GENESIS = "0" * 64  # hash before the first audit entry
+WRITING = "grownet_write"  # execution option: begin immediately
+
+
+class Transaction:
+    """One write transaction of one role. Everything in it happens, or nothing does."""
+
+    def __init__(self, connection: sa.Connection, role: Role, actor: str) -> None:
+        self._connection, self.role, self.actor = connection, role, actor
+
+    def execute(self, statement: sa.Executable, rows: Any = None) -> sa.CursorResult[Any]:
+        """Runs a statement built with SQLAlchemy Core.
+
+        Raises:
+            RoleRefused: when it writes a table that the role may not write, or is raw text.
+        """
+        if isinstance(statement, sa.UpdateBase):
+            self._refuse_unless(str(getattr(statement.table, "name", "")))
+        elif not isinstance(statement, sa.Select):
+            raise RoleRefused("ledger statement", expected="a select, insert, update or delete", got=type(statement))
+        return self._connection.execute(statement, rows)
+
+    def head(self) -> tuple[int, str]:
+        """(sequence, hash) of the newest audit entry, locked until the transaction ends."""
+        row = self.execute(sa.select(audit_head).where(audit_head.c.id == 1).with_for_update()).one()
+        return int(row.sequence), str(row.hash)
+
+    def audit(self, action: str, subject: str, detail: Mapping[str, Any], at: datetime | None = None) -> str:
+        """Appends an entry to the hash chain and returns its hash."""
+        sequence, previous = self.head()
+        entry = {
+            "sequence": sequence + 1,
+            "at": (at or utc_now()).astimezone(UTC),
+            "actor": self.actor,
+            "role": self.role,
+            "action": action,
+            "subject": subject,
+            "detail": canonical(detail).decode(),
+            "previous": previous,
+        }
+        entry["hash"] = entry_hash(entry)
+        self.execute(sa.insert(audit).values(**entry))
+        new = {"sequence": entry["sequence"], "hash": entry["hash"]}
+        self.execute(sa.update(audit_head).where(audit_head.c.id == 1).values(**new))
+        return str(entry["hash"])
+
+    @property
+    def dialect(self) -> str:
+        return self._connection.dialect.name
+
+    def _refuse_unless(self, table: str) -> None:
+        if table not in WRITES[self.role]:
+            roles = sorted(role for role, written in WRITES.items() if table in written)
+            raise RoleRefused(f"ledger table {table!r}", expected=f"one of the roles {roles}", got=self.role)
+
+
+def entry_hash(entry: Mapping[str, Any]) -> str:
+    """SHA-256 over the canonical JSON of an audit entry without its hash; it covers the hash of the entry before."""
+    covered = ("sequence", "at", "actor", "role", "action", "subject", "detail", "previous")
+    return hashlib.sha256(canonical({name: entry[name] for name in covered})).hexdigest()
+
+
+class Ledger:
+    """An open ledger. Use `Ledger.open`; safe to share between threads."""
+
+    def __init__(self, url: sa.URL, role: Role, demo: bool) -> None:
+        self.url, self.role, self.demo = url, role, demo
+        self._file = Path(url.database) if url.drivername.startswith("sqlite") and url.database else None
+        self._inode: tuple[int, int] | None = None
+        self._engine = _engine(url)
+
+    @classmethod
+    def open(cls, url: str, role: Role, *, demo: bool = False, create: bool = True) -> Ledger:
+        """Opens a ledger, and makes it when it is new and `create` is given (a reader never makes one).
+
+        Raises:
+            LedgerUnavailable: when it is locked, away, no ledger, or new and not to be made.
+            WrongLedger: for a demo ledger outside the demo, and the other way round.
+        """
+        if role not in get_args(Role):
+            raise RoleRefused("ledger role", expected=f"one of {get_args(Role)}", got=role)
+        parsed = sa.make_url(url)
+        if parsed.drivername.startswith("sqlite") and parsed.database in {None, "", ":memory:"}:
+            raise UsageError("ledger URL", expected="a file: sqlite:///path/ledger.db", got=url)
+        ledger = cls(parsed, role, demo)
+        try:
+            ledger._prepare(create and role != "reader")
+        except BaseException:
+            ledger.close()
+            raise
+        return ledger
+
+    @contextmanager
+    def write(self, actor: str) -> Iterator[Transaction]:
+        """One immediate transaction; it commits when the block ends and rolls back when it raises.
+
+        Raises:
+            LedgerUnavailable: when the lock was not given in time, or the ledger is away.
+            RevisionConflict: when a unique row was written by somebody else first.
+        """
+        with self._translated(), self._connected(write=True) as connection, connection.begin():
+            yield Transaction(connection, self.role, actor)
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """One consistent view; writing through it is refused by the database.
+
+        Raises:
+            LedgerUnavailable: when the ledger is away.
+        """
+        with self._translated(), self._connected(write=False) as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @property
+    def id(self) -> str:
+        """The identity a ledger was given when it was made."""
+        with self.read() as connection:
+            return str(connection.execute(sa.select(meta.c.value).where(meta.c.name == "id")).scalar_one())
+
+    def _prepare(self, create: bool) -> None:
+        if self._file is not None and not self._file.exists():
+            if not create:
+                raise self._away("no file")
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+        if create and not self._begun():
+            with self._translated(), self._connected(write=True, present=False) as connection, connection.begin():
+                if not sa.inspect(connection).has_table(meta.name):  # another process may have been faster
+                    _create(connection, self.demo)
+        with self._translated(), self._connected(write=False, present=False) as connection, connection.begin():
+            self._check_marks(connection)
+        self._inode = self._seen()
+
+    def _begun(self) -> bool:
+        with self._translated(), self._connected(write=False, present=False) as connection, connection.begin():
+            return sa.inspect(connection).has_table(meta.name)
+
+    def _check_marks(self, connection: sa.Connection) -> None:
+        if not sa.inspect(connection).has_table(meta.name):
+            raise self._away("a database without a ledger in it")
+        marks = {row.name: row.value for row in connection.execute(sa.select(meta))}
+        if marks.get("schema") != str(SCHEMA_VERSION):
+            raise LedgerError(
+                f"ledger {self._name}", expected=f"schema {SCHEMA_VERSION}", got=marks.get("schema"), do="migrate it"
+            )
+        if marks["demo"] != _mark(self.demo):
+            raise WrongLedger(
+                f"ledger {self._name}",
+                expected=f"a {_mark(self.demo)} ledger",
+                got=f"a {marks['demo']} one",
+                do="set GROWNET_HOME (and GROWNET_DEMO) to what you mean; a demo never mixes with real releases",
+            )
+
+    @contextmanager
+    def _connected(self, write: bool, present: bool = True) -> Iterator[sa.Connection]:
+        if present:
+            self._refuse_absent()
+        with self._engine.connect().execution_options(**{WRITING: write}) as connection:
+            yield connection
+
+    def _refuse_absent(self) -> None:
+        """SQLite would go on with a deleted file as if nothing had happened: look whether it is still there."""
+        if self._file is None or (seen := self._seen()) == self._inode:
+            return
+        self._engine.dispose()
+        if seen is None:
+            raise self._away("no file")
+        self._prepare(create=False)  # another file under the same name, say a restored one
+
+    def _seen(self) -> tuple[int, int] | None:
+        try:
+            stat = self._file.stat() if self._file is not None else None
+        except OSError:
+            return None
+        return (stat.st_dev, stat.st_ino) if stat else None
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.IntegrityError as error:
+            raise RevisionConflict(
+                f"ledger {self._name}", got=str(error.orig), do="read again and decide again"
+            ) from error
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+            raise self._away(str(getattr(error, "orig", error))) from error
+
+    def _away(self, got: str) -> LedgerUnavailable:
+        return LedgerUnavailable(
+            f"ledger {self._name}",
+            expected=f"an answer within {BUSY_SECONDS:g} s",
+            got=got,
+            do="see that its file or server is there and that nothing holds its lock",
+        )
+
+    @property
+    def _name(self) -> str:
+        return self.url.render_as_string(hide_password=True)
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    if not url.drivername.startswith("sqlite"):
+        return sa.create_engine(url, pool_timeout=BUSY_SECONDS, pool_pre_ping=True)
+    engine = sa.create_engine(url, pool_timeout=BUSY_SECONDS, connect_args={"timeout": BUSY_SECONDS})
+
+    @sa.event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves: the driver's own begins too late
+        _use_wal(connection)
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @sa.event.listens_for(engine, "begin")
+    def begun(connection: sa.Connection) -> None:
+        writing = bool(connection.get_execution_options().get(WRITING))
+        connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if writing else 'ON'}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def _use_wal(connection: Any) -> None:
+    """Two processes that open a new file at once meet here; SQLite does not wait for this lock by itself."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except connection.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _create(connection: sa.Connection, demo: bool) -> None:
+    metadata.create_all(connection)
+    for statement in triggers(connection.dialect.name):
+        connection.exec_driver_sql(statement)
+    marks = {
+        "id": uuid.uuid4().hex,
+        "schema": str(SCHEMA_VERSION),
+        "demo": _mark(demo),
+        "created_at": utc_now().isoformat(),
+    }
+    connection.execute(sa.insert(meta), [{"name": name, "value": value} for name, value in marks.items()])
+    connection.execute(sa.insert(audit_head).values(id=1, sequence=0, hash=GENESIS))
+
+
+def _mark(demo: bool) -> str:
+    return "demo" if demo else "real"
