@@ -17,21 +17,40 @@ from sqlalchemy.dialects import postgresql, sqlite
 from records import Counter, ReplicaState, Trip
 from stores.ledger import tables as t
 from stores.ledger.engine import Ledger, Transaction
-from stores.ledger.tables import COUNTED, SUMMED, counters
+from stores.ledger.tables import COUNTED, SUMMED, counters, watermarks
 
 KEYS = ("model", "salt", "arm", "version", "bucket", "hour")
 SUMS = (*COUNTED, *SUMMED)
 
 
-def add(ledger: Ledger, rows: Sequence[Counter], actor: str = "serving") -> None:
-    """Adds rows to what is counted already, all or none."""
-    if not rows:
+def add(
+    ledger: Ledger, rows: Sequence[Counter], actor: str = "serving", *, source: str = "", position: str = ""
+) -> None:
+    """Adds rows to what is counted already, all or none.
+
+    Args:
+        source: where the rows were counted from (a replica's journal); `watermark` gives back its `position`.
+        position: how far it was counted; written in the same transaction, so nothing is lost or counted twice.
+    """
+    if not rows and not source:
         return
     with ledger.write(actor) as transaction:
-        insert = _insert(transaction, counters)
-        more = {name: counters.c[name] + insert.excluded[name] for name in SUMS}
-        statement = insert.on_conflict_do_update(index_elements=list(KEYS), set_=more)
-        transaction.execute(statement, [msgspec.structs.asdict(row) for row in rows])
+        if rows:
+            insert = _insert(transaction, counters)
+            more = {name: counters.c[name] + insert.excluded[name] for name in SUMS}
+            statement = insert.on_conflict_do_update(index_elements=list(KEYS), set_=more)
+            transaction.execute(statement, [msgspec.structs.asdict(row) for row in rows])
+        if source:
+            mark = _insert(transaction, watermarks).values(source=source, position=position)
+            moved = {"position": mark.excluded.position}
+            transaction.execute(mark.on_conflict_do_update(index_elements=["source"], set_=moved))
+
+
+def watermark(ledger: Ledger, source: str) -> str:
+    """How far a source was counted; empty when nothing of it was."""
+    with ledger.read() as connection:
+        query = sa.select(watermarks.c.position).where(watermarks.c.source == source)
+        return connection.execute(query).scalar() or ""
 
 
 def totals(ledger: Ledger, model: str, salt: str, by_hour: bool = False) -> list[Counter]:

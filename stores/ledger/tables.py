@@ -212,6 +212,7 @@ counters = sa.Table(
     *(_number(name) for name in COUNTED),
     *(sa.Column(name, sa.Double, nullable=False) for name in SUMMED),
 )
+watermarks = sa.Table("watermarks", metadata, _text("source", primary_key=True), _text("position"))  # counted up to
 trips = sa.Table(
     "trips", metadata, _text("id", primary_key=True), _text("model", index=True), _moment("at"), _text("payload")
 )
@@ -235,7 +236,7 @@ WRITES: Mapping[Role, frozenset[str]] = {
     ),
     "guard": frozenset({"releases", "verdicts", "incidents", "outbox", "deliveries", "leases", *AUDITED}),
     "operator": frozenset({"releases", "operators", "incidents", "outbox", *AUDITED}),
-    "serving": frozenset({"counters", "trips", "replicas"}),
+    "serving": frozenset({"counters", "watermarks", "trips", "replicas"}),
     "reader": frozenset(),
 }
 APPEND_ONLY = (
