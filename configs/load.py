@@ -72,6 +72,18 @@ def settings(environ: Mapping[str, str] | None = None) -> Settings:
     return checked
 
 
+def source_url(variable: str, environ: Mapping[str, str] | None = None) -> str:
+    """The SQLAlchemy URL that a dataset's `source.url_variable` names; it may hold a password and is never shown.
+
+    Raises:
+        ConfigError: when the variable is not set.
+    """
+    url = (os.environ if environ is None else environ).get(variable, "")
+    if not url:
+        raise ConfigError([f"environment: {variable}: expected the URL of the source, got nothing"])
+    return url
+
+
 def config_digest(config: Config, model: str) -> str:
     """SHA-256 of all that was decided about one model: its own file, its datasets and the house's defaults."""
     chosen = config.models[model]
