@@ -2,7 +2,7 @@
 
 Each takes the current plan and gives the next, or the same object when nothing is to be done, or raises
 ReleaseRefused. Revision and audit head are set by `stores.ledger.plans.change`, which alone writes plans and asks
-`authorise` whether the signing key may make this very change.
+`checks.authority` whether the signing key may make this very change.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from checks.keys import key_kind, may_sign
 from errors import ReleaseRefused
-from records import RULES, Arm, BallotSubject, ReleasePlan, Rollout, Step, Verb
+from records import RULES, Arm, ReleasePlan, Rollout, Step
 
 RULES_ARM = Arm(number=RULES, name="rules")
 NO_CANARY: dict[str, Any] = {"canary": None, "canary_percent": 0.0}
@@ -62,17 +61,17 @@ def start_rollout(
             with a model to restore first.
     """
     if arm.is_rules or arm.artifact is None or arm.approval is None:
-        raise _refused(plan, f"start a rollout of {arm.name}", "an arm with artifact and approval", "do a ballot first")
+        raise refused(plan, f"start a rollout of {arm.name}", "an arm with artifact and approval", "do a ballot first")
     if arm in (plan.canary, plan.champion):
         return plan
     subject = arm.approval.subject
     _refuse_to_start(plan, arm, lifts_freeze)
     if subject.rollout != rollout.digest or subject.names_freeze != lifts_freeze:
-        raise _refused(
+        raise refused(
             plan, f"start a rollout of {arm.name}", "the steps, gates and freeze that were voted on", "vote again"
         )
     if not salt or len(rollout.steps) < 2 or rollout.steps[0].percent >= 100:
-        raise _refused(plan, f"start a rollout of {arm.name}", "a salt and a step below 100 %", "mend rollout.steps")
+        raise refused(plan, f"start a rollout of {arm.name}", "a salt and a step below 100 %", "mend rollout.steps")
     return _next(
         plan,
         at,
@@ -100,11 +99,11 @@ def advance(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> Rele
     """
     step = next_step(plan)
     if plan.canary is None or step is None:
-        raise _refused(plan, "advance", "a running rollout", "start one by a ballot")
+        raise refused(plan, "advance", "a running rollout", "start one by a ballot")
     if plan.hold:
-        raise _refused(plan, "advance", "a plan that is not held", "`grownet release resume` first (by vote)")
+        raise refused(plan, "advance", "a plan that is not held", "`grownet release resume` first (by vote)")
     if plan.frozen and not names_freeze(plan.canary):
-        raise _refused(plan, "advance", "a plan that is not frozen", "`grownet release unfreeze` first (by vote)")
+        raise refused(plan, "advance", "a plan that is not frozen", "`grownet release unfreeze` first (by vote)")
     moved = {"step": plan.step + 1, "step_started_at": at}
     if step.percent < 100:
         return _next(plan, at, actor, reason, canary_percent=step.percent, **moved)
@@ -139,7 +138,7 @@ def rollback(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> Rel
         ReleaseRefused: when there is no previous version; one rollback leads back one release, not further.
     """
     if plan.previous is None:
-        raise _refused(plan, "roll back", "a previous version", "`grownet release fallback` lets the rules answer")
+        raise refused(plan, "roll back", "a previous version", "`grownet release fallback` lets the rules answer")
     return _next(
         plan, at, actor, reason, champion=plan.previous, previous=None, **NO_CANARY, **NO_CONTROL, **NO_ROLLOUT
     )
@@ -203,54 +202,6 @@ def names_freeze(arm: Arm) -> bool:
     return arm.approval is not None and arm.approval.subject.names_freeze
 
 
-def needs_vote(before: ReleasePlan, after: ReleasePlan) -> dict[Verb, str]:
-    """What of a change takes a vote: the verb of the ballot it needs, and what it would do."""
-    promoted = before.canary is not None and after.champion == before.canary
-    named = promoted and before.canary is not None and names_freeze(before.canary)
-    brought = [arm for arm in _arms(after) if arm not in _arms(before) and not arm.is_rules]
-    leaves_rules = before.mode == "rules" and after.mode == "model"
-    needs: dict[Verb, str] = {}
-    if brought or after.rollout not in (before.rollout, None):
-        needs["promote"] = "bring in an artifact or other steps"
-    if before.frozen and not after.frozen and not named:
-        needs["unfreeze"] = "lift a freeze"
-    if before.hold and not after.hold:
-        needs["resume"] = "end a hold"
-    if leaves_rules and not before.champion.is_rules:
-        needs["restore"] = "end rules mode"
-    if promoted or (after.canary == before.canary and after.canary_percent > before.canary_percent):
-        needs["advance"] = "advance a rollout"
-    return needs
-
-
-def authorise(before: ReleasePlan, after: ReleasePlan, key: str, ballot: BallotSubject | None = None) -> None:
-    """Refuses a change that this key may not sign.
-
-    What takes a vote is signed by the release key and names the ballot of that verb. The guard moves a rollout
-    forward without one. An operator's key only stops things and goes back.
-
-    Raises:
-        ReleaseRefused: saying what needs a vote.
-    """
-    if not may_sign(key, "plan"):
-        raise _refused(before, f"sign a plan as {key!r}", "the release key, the guard's or an operator's", "")
-    kind = key_kind(key)
-    for verb, what in needs_vote(before, after).items():
-        voted = kind == "release" and ballot is not None and ballot.verb == verb
-        if not voted and not (kind == "guard" and verb == "advance"):
-            raise _refused(before, f"{what} with key {key}", f"an approved ballot to {verb}", "ask for a vote")
-    new = [arm for arm in _arms(after) if arm not in _arms(before) and not arm.is_rules]
-    steps = after.rollout.digest if after.rollout else ""
-    if any(ballot is None or arm.approval is None or arm.approval.subject != ballot for arm in new) or (
-        new and ballot is not None and ballot.rollout != steps
-    ):
-        raise _refused(
-            before, "bring in an artifact", "the artifact and steps that the ballot was over", "ask for a vote"
-        )
-    if not set(before.rejected) <= set(after.rejected):
-        raise _refused(before, "forget a rejected artifact", "rejected ones to stay rejected", "train a new candidate")
-
-
 def describe(plan: ReleasePlan) -> str:
     """The plan as a paragraph that can be read aloud."""
     parts = [f"{plan.model}, revision {plan.revision}:"]
@@ -278,22 +229,22 @@ def describe(plan: ReleasePlan) -> str:
 def _refuse_to_start(plan: ReleasePlan, arm: Arm, lifts_freeze: bool) -> None:
     what = f"start a rollout of {arm.name}"
     if set(_contents(arm)) & set(plan.rejected):
-        raise _refused(plan, what, "an artifact that was not rejected", "train a new candidate")
+        raise refused(plan, what, "an artifact that was not rejected", "train a new candidate")
     if plan.canary is not None:
-        raise _refused(plan, what, f"no running rollout (of {plan.canary.name})", "wait for its end or roll it back")
+        raise refused(plan, what, f"no running rollout (of {plan.canary.name})", "wait for its end or roll it back")
     if plan.hold:
-        raise _refused(plan, what, "a plan that is not held", "`grownet release resume` first (by vote)")
+        raise refused(plan, what, "a plan that is not held", "`grownet release resume` first (by vote)")
     if plan.frozen and not lifts_freeze:
-        raise _refused(plan, what, "a ballot that names the freeze", "unfreeze, or ask again")
+        raise refused(plan, what, "a ballot that names the freeze", "unfreeze, or ask again")
     if plan.mode == "rules" and not plan.champion.is_rules:
-        raise _refused(plan, what, "a plan out of rules mode", "`grownet release restore` first (by vote)")
+        raise refused(plan, what, "a plan out of rules mode", "`grownet release restore` first (by vote)")
 
 
 def _next(plan: ReleasePlan, at: datetime, actor: str, reason: str, **changes: Any) -> ReleasePlan:
     return replace(plan, created_at=at, actor=actor, reason=reason, **changes)
 
 
-def _arms(plan: ReleasePlan) -> list[Arm]:
+def arms(plan: ReleasePlan) -> list[Arm]:
     return [arm for arm in (plan.champion, plan.previous, plan.canary, plan.control) if arm is not None]
 
 
@@ -301,5 +252,5 @@ def _contents(arm: Arm) -> list[str]:
     return [arm.artifact.content] if arm.artifact else []
 
 
-def _refused(plan: ReleasePlan, what: str, expected: str, do: str) -> ReleaseRefused:
+def refused(plan: ReleasePlan, what: str, expected: str, do: str) -> ReleaseRefused:
     return ReleaseRefused(f"{plan.model}: cannot {what}", expected=expected, got=describe(plan), do=do)

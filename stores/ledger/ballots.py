@@ -1,7 +1,6 @@
-"""Ballots and votes: what people are asked, what they answered, and which codes are spent.
+"""Ballots: what people are asked, and how it ended. Votes are in `votes`.
 
-Written by the release flow only. One open ballot per model; one person, one role, one vote; a code counts once;
-every submission that was no vote is counted and limited. States: open -> approved | refused | expired | void,
+Written by the release flow only; one open ballot per model. States: open -> approved | refused | expired | void,
 and approved -> released (in the transaction of the plan it brings, see `plans.change`) | void.
 """
 
@@ -14,20 +13,16 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from checks.ballots import is_author, judge_votes, verify_vote
-from errors import AdmissionRefused, NotFound, ReleaseRefused, VoteRefused
-from records import Approval, BallotSubject, Record, Rollout, Vote, digest_of, utc_now
+from errors import NotFound, ReleaseRefused
+from records import BallotSubject, Record, Rollout, digest_of, utc_now
 from stores.ledger import tables as t
 from stores.ledger.engine import Ledger, Transaction
-from stores.ledger.people import Reviewer
-from stores.ledger.signing import Ring, Signer
 
 Status = Literal["open", "approved", "refused", "expired", "void", "released"]
 AFTER: dict[str, frozenset[str]] = {
     "open": frozenset({"approved", "refused", "expired", "void"}),
     "approved": frozenset({"released", "void"}),
 }
-TYPED_LENGTH = 64  # what strangers type is cut to this before it is kept
 
 
 class Question(Record, frozen=True, kw_only=True):
@@ -90,7 +85,7 @@ def open_ballot(ledger: Ledger, question: Question, request: str = "") -> Ballot
 def ballot(ledger: Ledger, identity: str) -> Ballot:
     """Raises NotFound for an unknown id."""
     with ledger.read() as connection:
-        return _required(connection, identity)
+        return required(connection, identity)
 
 
 def open_for(ledger: Ledger, model: str) -> Ballot | None:
@@ -107,72 +102,6 @@ def ballots(ledger: Ledger, model: str = "") -> list[Ballot]:
     return sorted(found, key=lambda one: (one.question.opened_at, one.id))
 
 
-def votes(ledger: Ledger, identity: str) -> list[Vote]:
-    """The votes of a ballot in the order they were cast."""
-    with ledger.read() as connection:
-        return _votes(connection, identity)
-
-
-def approval(ledger: Ledger, identity: str) -> Approval:
-    """The leave that an arm carries to wherever it is loaded.
-
-    Raises:
-        ReleaseRefused: for a ballot that was not approved.
-    """
-    with ledger.read() as connection:
-        found, cast = _required(connection, identity), _votes(connection, identity)
-    if found.status not in {"approved", "released"}:
-        raise ReleaseRefused(f"ballot {identity}", expected="an approved one", got=found.status, do="ask for a vote")
-    return Approval(subject=found.subject, votes=tuple(cast), required_roles=found.question.required_roles)
-
-
-def record_vote(ledger: Ledger, vote: Vote, time_step: int, *, signer: Signer) -> Ballot:
-    """Takes a vote whose code was found right, signs it, spends the code, and decides the ballot when it can.
-
-    Args:
-        vote: unsigned; `cast_at` is when the server received it.
-        time_step: the TOTP step of its code, from `checks.ballots.matching_step`.
-        signer: the release flow's key.
-
-    Returns:
-        the ballot, as it stands with this vote.
-
-    Raises:
-        VoteRefused: saying why this is no vote; nothing is written then (see `record_invalid`).
-    """
-    with ledger.write(f"reviewer:{vote.reviewer}") as transaction:
-        transaction.head()
-        found = _required(transaction, vote.ballot)
-        reviewer = _reviewer(transaction, vote.reviewer)
-        _refuse_late(found, vote)
-        _refuse_person(found, reviewer, vote)
-        _refuse_repeat(transaction, found, vote, time_step)
-        signed = replace(vote, key=signer.id, signature=signer.sign(replace(vote, key="", signature="").to_json()))
-        spent = {"reviewer": vote.reviewer, "time_step": time_step, "ballot": vote.ballot}
-        transaction.execute(sa.insert(t.used_codes).values(**spent))
-        row = {"ballot": vote.ballot, "reviewer": vote.reviewer, "role": vote.role}
-        transaction.execute(sa.insert(t.votes).values(**row, payload=signed.to_json().decode()))
-        transaction.audit("vote", vote.ballot, {"reviewer": vote.reviewer, "digest": signed.digest}, vote.cast_at)
-        return _decided(transaction, found, signer.ring, vote.cast_at)
-
-
-def record_invalid(ledger: Ledger, identity: str, reviewer: str, reason: str, at: datetime | None = None) -> int:
-    """Notes a submission that was no vote; returns how many this reviewer has on this ballot."""
-    name, now = reviewer[:TYPED_LENGTH], at or utc_now()
-    with ledger.write("release") as transaction:
-        _required(transaction, identity)
-        row = {"ballot": identity, "reviewer": name, "reason": reason, "at": now}
-        transaction.execute(sa.insert(t.attempts).values(**row))
-        transaction.audit("vote.invalid", identity, {"reviewer": name, "reason": reason}, now)
-        return _attempts(transaction, identity, name)
-
-
-def attempts(ledger: Ledger, identity: str, reviewer: str = "") -> int:
-    """Submissions on a ballot that were no vote, of one reviewer or of all."""
-    with ledger.read() as connection:
-        return _attempts(connection, identity, reviewer[:TYPED_LENGTH])
-
-
 def close(
     ledger: Ledger, identity: str, status: Status, reason: str, *, actor: str, at: datetime | None = None
 ) -> Ballot:
@@ -183,7 +112,7 @@ def close(
     """
     with ledger.write(actor) as transaction:
         transaction.head()
-        return settle(transaction, _required(transaction, identity), status, reason, at or utc_now())
+        return settle(transaction, required(transaction, identity), status, reason, at or utc_now())
 
 
 def settle(transaction: Transaction, found: Ballot, status: Status, reason: str, at: datetime) -> Ballot:
@@ -200,7 +129,10 @@ def settle(transaction: Transaction, found: Ballot, status: Status, reason: str,
 
 def required(reader: sa.Connection | Transaction, identity: str) -> Ballot:
     """A ballot, read in a running transaction. Raises NotFound."""
-    return _required(reader, identity)
+    found = _find(reader, t.ballots.c.id == identity)
+    if found is None:
+        raise NotFound(f"ballot {identity!r}", do="`grownet release show` names the open ballot")
+    return found
 
 
 def _refuse_second(transaction: Transaction, model: str, at: datetime) -> None:
@@ -218,88 +150,6 @@ def _refuse_second(transaction: Transaction, model: str, at: datetime) -> None:
     )
 
 
-def _refuse_late(found: Ballot, vote: Vote) -> None:
-    if found.status != "open":
-        raise VoteRefused(f"ballot {found.id}", expected="an open ballot", got=found.status)
-    if vote.cast_at >= found.question.expires_at:
-        until = f"{found.question.expires_at:%Y-%m-%d %H:%M:%S} UTC"
-        raise VoteRefused(f"ballot {found.id}", expected=f"a vote before {until}", got=f"one at {vote.cast_at}")
-    if vote.subject != found.subject.digest:
-        raise VoteRefused(
-            f"ballot {found.id}",
-            expected=f"a vote over {found.subject.digest[:12]}",
-            got=vote.subject[:12],
-            do="read the page again",
-        )
-
-
-def _refuse_person(found: Ballot, reviewer: Reviewer, vote: Vote) -> None:
-    roles = found.question.required_roles
-    if vote.role != reviewer.role or vote.role not in roles:
-        raise VoteRefused(f"reviewer {vote.reviewer}", expected=f"one of the roles {list(roles)}", got=reviewer.role)
-    if is_author([reviewer.name, *reviewer.identities], found.question.barred):
-        raise VoteRefused(
-            f"reviewer {vote.reviewer}",
-            expected="somebody who did not write what is voted on",
-            got="an author",
-            do="ask another person of the role",
-        )
-
-
-def _refuse_repeat(transaction: Transaction, found: Ballot, vote: Vote, time_step: int) -> None:
-    for other in _votes(transaction, found.id):
-        if vote.reviewer == other.reviewer or vote.role == other.role:
-            raise VoteRefused(
-                f"ballot {found.id}",
-                expected="a role that has not voted",
-                got=f"{vote.role}, for which {other.reviewer} voted {other.decision}",
-            )
-    if _attempts(transaction, found.id, vote.reviewer) >= found.question.max_attempts:
-        raise VoteRefused(
-            f"reviewer {vote.reviewer}",
-            expected=f"at most {found.question.max_attempts} attempts",
-            got="more",
-            do="ask for a new ballot",
-        )
-    mine = sa.and_(t.used_codes.c.reviewer == vote.reviewer, t.used_codes.c.time_step == time_step)
-    if transaction.execute(sa.select(t.used_codes.c.ballot).where(mine)).first() is not None:
-        raise VoteRefused(
-            f"reviewer {vote.reviewer}",
-            expected="a code that was not used",
-            got="a used one",
-            do="wait for the next code",
-        )
-
-
-def _decided(transaction: Transaction, found: Ballot, ring: Ring, at: datetime) -> Ballot:
-    """Counts the votes, each with its signature checked: a row that somebody slipped in decides nothing."""
-    cast = _votes(transaction, found.id)
-    try:
-        for vote in cast:
-            verify_vote(vote, found.subject, ring.verify)
-    except AdmissionRefused as error:
-        raise VoteRefused(f"ballot {found.id}", expected="votes that are all signed", got=str(error)) from error
-    verdict = judge_votes(found.subject.digest, cast, found.question.required_roles)
-    if verdict == "open":
-        return found
-    reason = "; ".join(f"{vote.reviewer} ({vote.role}) {vote.decision}: {vote.reason}" for vote in cast)
-    return settle(transaction, found, verdict, reason, at)
-
-
-def _reviewer(transaction: Transaction, name: str) -> Reviewer:
-    payload = transaction.execute(sa.select(t.reviewers.c.payload).where(t.reviewers.c.name == name)).scalar()
-    if payload is None:
-        raise VoteRefused(f"reviewer {name[:TYPED_LENGTH]!r}", expected="an enrolled reviewer", got="a stranger")
-    return Reviewer.from_json(payload)
-
-
-def _required(reader: sa.Connection | Transaction, identity: str) -> Ballot:
-    found = _find(reader, t.ballots.c.id == identity)
-    if found is None:
-        raise NotFound(f"ballot {identity!r}", do="`grownet release show` names the open ballot")
-    return found
-
-
 def _find(reader: sa.Connection | Transaction, where: sa.ColumnElement[bool]) -> Ballot | None:
     row = reader.execute(sa.select(t.ballots).where(where)).mappings().first()
     return None if row is None else _ballot(dict(row))
@@ -308,14 +158,3 @@ def _find(reader: sa.Connection | Transaction, where: sa.ColumnElement[bool]) ->
 def _ballot(row: dict[str, Any]) -> Ballot:
     question = Question.from_json(row.pop("payload"))
     return Ballot(question=question, **row)
-
-
-def _votes(reader: sa.Connection | Transaction, identity: str) -> list[Vote]:
-    rows = reader.execute(sa.select(t.votes.c.payload).where(t.votes.c.ballot == identity)).scalars().all()
-    return sorted((Vote.from_json(row) for row in rows), key=lambda vote: (vote.cast_at, vote.reviewer))
-
-
-def _attempts(reader: sa.Connection | Transaction, identity: str, reviewer: str) -> int:
-    query = sa.select(sa.func.count()).select_from(t.attempts).where(t.attempts.c.ballot == identity)
-    query = query.where(t.attempts.c.reviewer == reviewer) if reviewer else query
-    return int(reader.execute(query).scalar_one())

@@ -8,7 +8,6 @@ LedgerUnavailable is raised. Opened by every process of the house; a new ledger 
 from __future__ import annotations
 
 import hashlib
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,11 +19,11 @@ import sqlalchemy as sa
 
 from errors import LedgerError, LedgerUnavailable, RevisionConflict, RoleRefused, UsageError, WrongLedger
 from records import canonical, utc_now
+from stores.ledger.connections import WRITING, connect
 from stores.ledger.tables import SCHEMA_VERSION, WRITES, Role, audit, audit_head, meta, metadata, triggers
 
 BUSY_SECONDS = 5.0
 GENESIS = "0" * 64  # hash before the first audit entry
-WRITING = "grownet_write"  # execution option: begin immediately
 
 
 class Transaction:
@@ -88,14 +87,17 @@ def entry_hash(entry: Mapping[str, Any]) -> str:
 class Ledger:
     """An open ledger. Use `Ledger.open`; safe to share between threads."""
 
-    def __init__(self, url: sa.URL, role: Role, demo: bool) -> None:
+    def __init__(self, url: sa.URL, role: Role, demo: bool, busy_seconds: float) -> None:
         self.url, self.role, self.demo = url, role, demo
+        self.busy_seconds = busy_seconds
         self._file = Path(url.database) if url.drivername.startswith("sqlite") and url.database else None
         self._inode: tuple[int, int] | None = None
-        self._engine = _engine(url)
+        self._engine = connect(url, busy_seconds)
 
     @classmethod
-    def open(cls, url: str, role: Role, *, demo: bool = False, create: bool = True) -> Ledger:
+    def open(
+        cls, url: str, role: Role, *, demo: bool = False, create: bool = True, busy_seconds: float = BUSY_SECONDS
+    ) -> Ledger:
         """Opens a ledger, and makes it when it is new and `create` is given (a reader never makes one).
 
         Raises:
@@ -107,7 +109,7 @@ class Ledger:
         parsed = sa.make_url(url)
         if parsed.drivername.startswith("sqlite") and parsed.database in {None, "", ":memory:"}:
             raise UsageError("ledger URL", expected="a file: sqlite:///path/ledger.db", got=url)
-        ledger = cls(parsed, role, demo)
+        ledger = cls(parsed, role, demo, busy_seconds)
         try:
             ledger._prepare(create and role != "reader")
         except BaseException:
@@ -215,7 +217,7 @@ class Ledger:
     def _away(self, got: str) -> LedgerUnavailable:
         return LedgerUnavailable(
             f"ledger {self._name}",
-            expected=f"an answer within {BUSY_SECONDS:g} s",
+            expected=f"an answer within {self.busy_seconds:g} s",
             got=got,
             do="see that its file or server is there and that nothing holds its lock",
         )
@@ -223,41 +225,6 @@ class Ledger:
     @property
     def _name(self) -> str:
         return self.url.render_as_string(hide_password=True)
-
-
-def _engine(url: sa.URL) -> sa.Engine:
-    if not url.drivername.startswith("sqlite"):
-        return sa.create_engine(url, pool_timeout=BUSY_SECONDS, pool_pre_ping=True)
-    engine = sa.create_engine(url, pool_timeout=BUSY_SECONDS, connect_args={"timeout": BUSY_SECONDS})
-
-    @sa.event.listens_for(engine, "connect")
-    def connected(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves: the driver's own begins too late
-        _use_wal(connection)
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-
-    @sa.event.listens_for(engine, "begin")
-    def begun(connection: sa.Connection) -> None:
-        writing = bool(connection.get_execution_options().get(WRITING))
-        connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if writing else 'ON'}")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
-    return engine
-
-
-def _use_wal(connection: Any) -> None:
-    """Two processes that open a new file at once meet here; SQLite does not wait for this lock by itself."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except connection.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-        else:
-            return
 
 
 def _create(connection: sa.Connection, demo: bool) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 import sqlalchemy as sa
 from msgspec.structs import replace
 
+from checks.authority import authorise
 from checks.keys import key_kind
-from checks.plans import authorise, describe, initial
+from checks.plans import describe, initial
 from errors import ReleaseRefused, RevisionConflict, TamperError
 from records import Incident, OutboxEvent, Record, ReleasePlan, SignedPlan, utc_now
 from stores.ledger import ballots, incidents, leases, outbox
@@ -89,7 +90,7 @@ def change(
     carried out again: verbs and flows may be repeated.
 
     Args:
-        signer: whose key signs; `checks.plans.authorise` says what it may change.
+        signer: whose key signs; `checks.authority` says what it may change.
         actor: who does it; an operator's key always acts as its own id.
         ballot: the approved ballot this carries out; its base revision is expected then.
         expected_revision: the revision the caller decided on.

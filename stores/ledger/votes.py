@@ -1,0 +1,175 @@
+"""Votes: taken once, signed, counted with every signature checked; and submissions that were no vote.
+
+Written by the release flow only. One person, one role, one vote; a code counts once per reviewer; what was no vote
+is kept and limited.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from msgspec.structs import replace
+
+from checks.ballots import is_author, judge_votes, verify_vote
+from errors import AdmissionRefused, ReleaseRefused, VoteRefused
+from records import Approval, Vote, utc_now
+from stores.ledger import tables as t
+from stores.ledger.ballots import Ballot, required, settle
+from stores.ledger.engine import Ledger, Transaction
+from stores.ledger.people import Reviewer
+from stores.ledger.signing import Ring, Signer
+
+TYPED_LENGTH = 64  # what strangers type is cut to this before it is kept
+
+
+def votes(ledger: Ledger, identity: str) -> list[Vote]:
+    """The votes of a ballot in the order they were cast."""
+    with ledger.read() as connection:
+        return _votes(connection, identity)
+
+
+def approval(ledger: Ledger, identity: str) -> Approval:
+    """The leave that an arm carries to wherever it is loaded.
+
+    Raises:
+        ReleaseRefused: for a ballot that was not approved.
+    """
+    with ledger.read() as connection:
+        found, cast = required(connection, identity), _votes(connection, identity)
+    if found.status not in {"approved", "released"}:
+        raise ReleaseRefused(f"ballot {identity}", expected="an approved one", got=found.status, do="ask for a vote")
+    return Approval(subject=found.subject, votes=tuple(cast), required_roles=found.question.required_roles)
+
+
+def record_vote(ledger: Ledger, vote: Vote, time_step: int, *, signer: Signer) -> Ballot:
+    """Takes a vote whose code was found right, signs it, spends the code, and decides the ballot when it can.
+
+    Args:
+        vote: unsigned; `cast_at` is when the server received it.
+        time_step: the TOTP step of its code, from `checks.ballots.matching_step`.
+        signer: the release flow's key.
+
+    Returns:
+        the ballot, as it stands with this vote.
+
+    Raises:
+        VoteRefused: saying why this is no vote; nothing is written then (see `record_invalid`).
+    """
+    with ledger.write(f"reviewer:{vote.reviewer}") as transaction:
+        transaction.head()
+        found = required(transaction, vote.ballot)
+        reviewer = _reviewer(transaction, vote.reviewer)
+        _refuse_late(found, vote)
+        _refuse_person(found, reviewer, vote)
+        _refuse_repeat(transaction, found, vote, time_step)
+        signed = replace(vote, key=signer.id, signature=signer.sign(replace(vote, key="", signature="").to_json()))
+        spent = {"reviewer": vote.reviewer, "time_step": time_step, "ballot": vote.ballot}
+        transaction.execute(sa.insert(t.used_codes).values(**spent))
+        row = {"ballot": vote.ballot, "reviewer": vote.reviewer, "role": vote.role}
+        transaction.execute(sa.insert(t.votes).values(**row, payload=signed.to_json().decode()))
+        transaction.audit("vote", vote.ballot, {"reviewer": vote.reviewer, "digest": signed.digest}, vote.cast_at)
+        return _decided(transaction, found, signer.ring, vote.cast_at)
+
+
+def record_invalid(ledger: Ledger, identity: str, reviewer: str, reason: str, at: datetime | None = None) -> int:
+    """Notes a submission that was no vote; returns how many this reviewer has on this ballot."""
+    name, now = reviewer[:TYPED_LENGTH], at or utc_now()
+    with ledger.write("release") as transaction:
+        required(transaction, identity)
+        row = {"ballot": identity, "reviewer": name, "reason": reason, "at": now}
+        transaction.execute(sa.insert(t.attempts).values(**row))
+        transaction.audit("vote.invalid", identity, {"reviewer": name, "reason": reason}, now)
+        return _attempts(transaction, identity, name)
+
+
+def attempts(ledger: Ledger, identity: str, reviewer: str = "") -> int:
+    """Submissions on a ballot that were no vote, of one reviewer or of all."""
+    with ledger.read() as connection:
+        return _attempts(connection, identity, reviewer[:TYPED_LENGTH])
+
+
+def _refuse_late(found: Ballot, vote: Vote) -> None:
+    if found.status != "open":
+        raise VoteRefused(f"ballot {found.id}", expected="an open ballot", got=found.status)
+    if vote.cast_at >= found.question.expires_at:
+        until = f"{found.question.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+        raise VoteRefused(f"ballot {found.id}", expected=f"a vote before {until}", got=f"one at {vote.cast_at}")
+    if vote.subject != found.subject.digest:
+        raise VoteRefused(
+            f"ballot {found.id}",
+            expected=f"a vote over {found.subject.digest[:12]}",
+            got=vote.subject[:12],
+            do="read the page again",
+        )
+
+
+def _refuse_person(found: Ballot, reviewer: Reviewer, vote: Vote) -> None:
+    roles = found.question.required_roles
+    if vote.role != reviewer.role or vote.role not in roles:
+        raise VoteRefused(f"reviewer {vote.reviewer}", expected=f"one of the roles {list(roles)}", got=reviewer.role)
+    if is_author([reviewer.name, *reviewer.identities], found.question.barred):
+        raise VoteRefused(
+            f"reviewer {vote.reviewer}",
+            expected="somebody who did not write what is voted on",
+            got="an author",
+            do="ask another person of the role",
+        )
+
+
+def _refuse_repeat(transaction: Transaction, found: Ballot, vote: Vote, time_step: int) -> None:
+    for other in _votes(transaction, found.id):
+        if vote.reviewer == other.reviewer or vote.role == other.role:
+            raise VoteRefused(
+                f"ballot {found.id}",
+                expected="a role that has not voted",
+                got=f"{vote.role}, for which {other.reviewer} voted {other.decision}",
+            )
+    if _attempts(transaction, found.id, vote.reviewer) >= found.question.max_attempts:
+        raise VoteRefused(
+            f"reviewer {vote.reviewer}",
+            expected=f"at most {found.question.max_attempts} attempts",
+            got="more",
+            do="ask for a new ballot",
+        )
+    mine = sa.and_(t.used_codes.c.reviewer == vote.reviewer, t.used_codes.c.time_step == time_step)
+    if transaction.execute(sa.select(t.used_codes.c.ballot).where(mine)).first() is not None:
+        raise VoteRefused(
+            f"reviewer {vote.reviewer}",
+            expected="a code that was not used",
+            got="a used one",
+            do="wait for the next code",
+        )
+
+
+def _decided(transaction: Transaction, found: Ballot, ring: Ring, at: datetime) -> Ballot:
+    """Counts the votes, each with its signature checked: a row that somebody slipped in decides nothing."""
+    cast = _votes(transaction, found.id)
+    try:
+        for vote in cast:
+            verify_vote(vote, found.subject, ring.verify)
+    except AdmissionRefused as error:
+        raise VoteRefused(f"ballot {found.id}", expected="votes that are all signed", got=str(error)) from error
+    verdict = judge_votes(found.subject.digest, cast, found.question.required_roles)
+    if verdict == "open":
+        return found
+    reason = "; ".join(f"{vote.reviewer} ({vote.role}) {vote.decision}: {vote.reason}" for vote in cast)
+    return settle(transaction, found, verdict, reason, at)
+
+
+def _reviewer(transaction: Transaction, name: str) -> Reviewer:
+    payload = transaction.execute(sa.select(t.reviewers.c.payload).where(t.reviewers.c.name == name)).scalar()
+    if payload is None:
+        raise VoteRefused(f"reviewer {name[:TYPED_LENGTH]!r}", expected="an enrolled reviewer", got="a stranger")
+    return Reviewer.from_json(payload)
+
+
+def _votes(reader: sa.Connection | Transaction, identity: str) -> list[Vote]:
+    rows = reader.execute(sa.select(t.votes.c.payload).where(t.votes.c.ballot == identity)).scalars().all()
+    return sorted((Vote.from_json(row) for row in rows), key=lambda vote: (vote.cast_at, vote.reviewer))
+
+
+def _attempts(reader: sa.Connection | Transaction, identity: str, reviewer: str) -> int:
+    query = sa.select(sa.func.count()).select_from(t.attempts).where(t.attempts.c.ballot == identity)
+    query = query.where(t.attempts.c.reviewer == reviewer) if reviewer else query
+    return int(reader.execute(query).scalar_one())
