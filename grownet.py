@@ -39,9 +39,9 @@ Actor = Annotated[str, typer.Option("--as", help="Your operator name; your own k
 
 
 def _house() -> tuple[Settings, Config]:
-    from tasks.house import running
+    from stack.state import connected
 
-    chosen = running(settings())
+    chosen = connected(settings())
     return chosen, load(chosen.configs)
 
 
@@ -190,7 +190,7 @@ def bench(question: Annotated[str, typer.Argument(help="quality")], as_json: Jso
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Every setting with where it came from (secrets hidden), and what is reachable."""
-    from tasks.house import check_up
+    from stack.doctor import check_up
 
     facts = check_up(settings())
     _print(facts, as_json)

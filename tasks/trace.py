@@ -1,0 +1,224 @@
+"""Questions an auditor or an engineer asks: what answered this, what served then, how does every model stand.
+
+Reads the journal, the ledger and the artifact store; writes nothing, needs neither Prefect nor MLflow.
+Behind `grownet trace`, `served`, `models` and `release show`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from checks.plans import describe as describe_plan
+from checks.plans import initial
+from configs.schema import Config, Settings
+from records import Arm, Candidate, Evidence, Incident, ReleasePlan, Snapshot, utc_now
+from stores import journal
+from stores.ledger import ballots, batches, evidence, incidents, plans, verdicts, votes
+from stores.ledger.engine import Ledger
+from stores.vault import Vault
+from tasks.operate import opened
+
+RECENT = 10
+
+
+def trace(settings: Settings, config: Config, prediction_id: str) -> dict[str, Any]:
+    """From an answer to the plan it was given under, the people who approved it, the commit, the configuration,
+    the data version and the expectations its rows met.
+
+    Raises:
+        NotFound: when no journal here knows the answer.
+        TamperError: when a line, the plan's signature or the evidence does not match.
+    """
+    found = journal.read(settings.home / "journal", prediction_id)
+    ring = Vault.open(settings.home, "reader", settings.kms_key_uri).verifier
+    answer = found.answer
+    with opened(settings, "reader") as ledger:
+        release = plans.release(ledger, answer.model, answer.revision)
+        plan = plans.verify(release.signed, ring) if release else initial(answer.model, answer.received_at)
+        arm = next((arm for arm in _arms(plan) if arm.number == answer.version), None)
+        facts: dict[str, Any] = {
+            "answer": answer,
+            "paired": found.paired,
+            "feedback": found.feedback,
+            "release": {"revision": plan.revision, "actor": plan.actor, "reason": plan.reason, "at": plan.created_at},
+            "served_by": arm.name if arm else "rules",
+        }
+        if arm is not None and not arm.is_rules:
+            facts |= _origin(ledger, arm, config)
+    return facts
+
+
+def _origin(ledger: Ledger, arm: Arm, config: Config) -> dict[str, Any]:
+    assert arm.artifact is not None  # an arm that is not the rules has one
+    found = evidence.candidate_of_artifact(ledger, arm.artifact.content)
+    approval = arm.approval
+    facts: dict[str, Any] = {
+        "artifact": arm.artifact,
+        "versions": arm.versions,
+        "config_digest": arm.config,
+        "votes": list(approval.votes) if approval else [],
+        "ballot": approval.subject if approval else None,
+    }
+    if found is None:
+        return facts
+    return facts | {
+        "candidate": found.id,
+        "commit": found.commit,
+        "authors": list(found.authors),
+        "mlflow_run": found.run_id,
+        "trained_until": found.trained_until,
+        "reason": found.reason,
+        "gates": list(evidence.evidence(ledger, arm.evidence).gates) if arm.evidence else [],
+        "data": [_data(ledger, snapshot) for snapshot in found.features.snapshots],
+        "owners": list(config.models[found.model].owners) if found.model in config.models else [],
+    }
+
+
+def _data(ledger: Ledger, snapshot: Snapshot) -> dict[str, Any]:
+    known = {batch.id: batch for batch in batches.batches(ledger, snapshot.table)}
+    rows = [known[name] for name in snapshot.batches if name in known]
+    return {
+        "table": snapshot.table,
+        "version": snapshot.version,
+        "delta_version": snapshot.delta_version,
+        "rows": snapshot.rows,
+        "batches": [
+            {"id": row.id, "digest": row.digest, "rows": row.rows, "quarantined": row.quarantined} for row in rows
+        ],
+        "expectations": sorted({row.suite for row in rows}),
+    }
+
+
+def served(settings: Settings, model: str, at: datetime) -> dict[str, Any]:
+    """The plan that was current at a time, and how many answers each arm gave in that minute."""
+    ring = Vault.open(settings.home, "reader", settings.kms_key_uri).verifier
+    with opened(settings, "reader") as ledger:
+        signed = plans.at(ledger, model, at)
+    plan = plans.verify(signed, ring) if signed else initial(model, at)
+    start = at.replace(second=0, microsecond=0)
+    counts: dict[str, int] = {}
+    for answer in journal.answers(settings.home / "journal", model, start, start + timedelta(minutes=1)):
+        key = f"{answer.arm} v{answer.version} r{answer.revision}"
+        counts[key] = counts.get(key, 0) + 1
+    return {"model": model, "at": at, "plan": plan, "in_words": describe_plan(plan), "answers_that_minute": counts}
+
+
+def current_plan(settings: Settings, model: str) -> tuple[ReleasePlan, str]:
+    """The current plan, checked, and the same in words."""
+    ring = Vault.open(settings.home, "reader", settings.kms_key_uri).verifier
+    with opened(settings, "reader") as ledger:
+        plan = _plan(ledger, model, ring)
+    return plan, describe_plan(plan)
+
+
+def _plan(ledger: Ledger, model: str, ring: Any) -> ReleasePlan:
+    signed = plans.current(ledger, model)
+    return plans.verify(signed, ring) if signed else initial(model, utc_now())
+
+
+def overview(settings: Settings, config: Config) -> list[dict[str, Any]]:
+    """One entry per configured model: plan, candidates, open ballot, newest verdicts, incidents."""
+    ring = Vault.open(settings.home, "reader", settings.kms_key_uri).verifier
+    with opened(settings, "reader") as ledger:
+        return [_standing(ledger, name, config, ring) for name in sorted(config.models)]
+
+
+def _standing(ledger: Ledger, name: str, config: Config, ring: Any) -> dict[str, Any]:
+    plan = _plan(ledger, name, ring)
+    waiting = ballots.open_for(ledger, name)
+    return {
+        "model": name,
+        "enabled": config.models[name].enabled,
+        "owners": list(config.models[name].owners),
+        "serves": "rules" if plan.mode == "rules" else plan.champion.name,
+        "plan": plan,
+        "in_words": describe_plan(plan),
+        "candidates": [_candidate(ledger, found) for found in evidence.candidates(ledger, name)],
+        "ballot": _ballot(ledger, waiting) if waiting else None,
+        "verdicts": verdicts.verdicts(ledger, name)[-RECENT:],
+        "incidents": [incident_facts(item) for item in incidents.incidents(ledger, name)],
+    }
+
+
+def _candidate(ledger: Ledger, found: Candidate) -> dict[str, Any]:
+    judged = evidence.evidence_of(ledger, found.id)
+    return {
+        "id": found.id,
+        "name": found.versions.model.name,
+        "data": found.versions.data.name,
+        "trained_until": found.trained_until,
+        "reason": found.reason,
+        "gates": _outcomes(judged[-1]) if judged else {},
+        "discarded": evidence.discarded(ledger, found.id),
+    }
+
+
+def _outcomes(judged: Evidence) -> dict[str, str]:
+    return {gate.name: gate.outcome for gate in judged.gates}
+
+
+def _ballot(ledger: Ledger, waiting: ballots.Ballot) -> dict[str, Any]:
+    cast = votes.votes(ledger, waiting.id)
+    return {
+        "id": waiting.id,
+        "verb": waiting.subject.verb,
+        "candidate": waiting.question.candidate,
+        "expires_at": waiting.question.expires_at,
+        "votes": {vote.role: vote.decision for vote in cast},
+        "missing": sorted(set(waiting.question.required_roles) - {vote.role for vote in cast}),
+    }
+
+
+def incident_facts(incident: Incident) -> dict[str, Any]:
+    """An incident with the seconds from the first bad answer to detected, decided and restored (None while open)."""
+    first = incident.first_bad_at or incident.detected_at
+    seconds = {
+        f"seconds_to_{name}": round((when - first).total_seconds(), 3) if when else None
+        for name, when in (
+            ("detect", incident.detected_at),
+            ("decide", incident.decided_at),
+            ("restore", incident.restored_at),
+        )
+    }
+    return {
+        "id": incident.id,
+        "model": incident.model,
+        "level": incident.level,
+        "kind": incident.kind,
+        "summary": incident.summary,
+        "status": incident.status,
+        "failed_requests": incident.failed_requests,
+        "owner": incident.owner,
+        "actions": list(incident.actions),
+        "detected_at": incident.detected_at,
+    } | seconds
+
+
+def describe(facts: list[dict[str, Any]]) -> str:
+    """`overview` for people, a paragraph a model."""
+    return "\n\n".join("\n".join(_lines(item)) for item in facts)
+
+
+def _lines(item: dict[str, Any]) -> Iterator[str]:
+    yield str(item["in_words"])
+    for found in item["candidates"]:
+        state = (
+            f"discarded: {found['discarded']}"
+            if found["discarded"]
+            else ", ".join(f"{name} {outcome}" for name, outcome in found["gates"].items())
+        )
+        yield f"  candidate {found['name']} ({found['data']}): {state or 'not judged yet'}"
+    if item["ballot"]:
+        ballot = item["ballot"]
+        yield f"  ballot to {ballot['verb']} is open, waiting for {', '.join(ballot['missing'])}"
+    for verdict in item["verdicts"][-1:]:
+        yield f"  guard: {verdict.arm} {verdict.kpi}, {verdict.reason}"
+    for incident in item["incidents"]:
+        if incident["status"] == "open":
+            yield f"  incident {incident['id']} ({incident['level']}): {incident['summary']}"
+
+
+def _arms(plan: ReleasePlan) -> list[Arm]:
+    return [arm for arm in (plan.champion, plan.canary, plan.control, plan.previous) if arm is not None]
