@@ -15,6 +15,7 @@ Sources
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, exp, inf, isfinite, log, sqrt
 from typing import Literal
@@ -47,11 +48,14 @@ class Effect:
     variance: float
 
 
+NOTHING = Effect(None, -inf, inf, 0.0, inf)
+
+
 def multiplier(size: float, alpha: float, tuned_at: float) -> float:
     """How many standard errors the interval reaches at `size` answers, valid at all sizes together.
 
-    `tuned_at` is the size at which it is tightest; it must be fixed before the first answer. It costs little: at a
-    tenth or at ten times the size the interval is about a tenth to a quarter wider than it could be.
+    `tuned_at` is the size at which it is tightest; it must be fixed before the first answer. At ten times that size
+    the interval is 7 % wider than it could be, at a tenth of it 27 %.
     """
     reach = -2.0 * log(alpha)
     scaled = size * (reach + log(reach + 1.0)) / tuned_at
@@ -79,10 +83,39 @@ def paired(arm: Array, control: Array, answers: int, *, alpha: float, tuned_at: 
 
 @dataclass(frozen=True)
 class Side:
-    """One arm of a split form: KPI sums and matured answers of each bucket, both of shape (buckets,)."""
+    """One arm of a split form: KPI sums and matured answers of each bucket, both of shape (buckets,).
+
+    `noise` is the sum of the answers' squared weights: their number while each counts once.
+    """
 
     totals: Array
     answers: Array
+    noise: float
+
+
+def side(totals: Array, answers: Array) -> Side:
+    """An arm whose answers count once each."""
+    return Side(totals, answers, float(answers.sum()))
+
+
+def stratified(parts: Sequence[tuple[Array, Array, Array, Array]]) -> tuple[Side, Side]:
+    """(arm, control) over periods in which their shares differed, weighted as by Mantel and Haenszel (1959).
+
+    A canary grows from 5 to 50 % while the KPI has its own week; pooled, the arms would be compared over other times.
+
+    Args:
+        parts: per period the arm's totals and answers and the control's totals and answers, each of shape (buckets,).
+    """
+    sums = [np.zeros_like(values) for values in parts[0]]
+    noise = [0.0, 0.0]
+    for part in parts:
+        sizes = float(part[1].sum()), float(part[3].sum())
+        if min(sizes) > 0:
+            weight = sizes[0] * sizes[1] / (sizes[0] + sizes[1])
+            for place, values in enumerate(part):
+                sums[place] += values * (weight / sizes[place // 2])
+            noise = [noise[0] + weight**2 / sizes[0], noise[1] + weight**2 / sizes[1]]
+    return Side(sums[0], sums[1], noise[0]), Side(sums[2], sums[3], noise[1])
 
 
 def split(arm: Side, control: Side, *, alpha: float, tuned_at: float) -> Effect:
@@ -92,21 +125,23 @@ def split(arm: Side, control: Side, *, alpha: float, tuned_at: float) -> Effect:
     would otherwise look certain.
     """
     sizes = float(arm.answers.sum()), float(control.answers.sum())
-    filled = min(int(np.count_nonzero(side.answers)) for side in (arm, control))
-    if filled < MIN_BUCKETS or min(sizes) < MIN_ANSWERS:
-        return Effect(None, -inf, inf, 0.0, inf)
+    filled = min(int(np.count_nonzero(one.answers)) for one in (arm, control))
+    if filled < MIN_BUCKETS or min(sizes) <= 0:
+        return NOTHING
+    size = 1.0 / (arm.noise / sizes[0] ** 2 + control.noise / sizes[1] ** 2)
+    if size < MIN_ANSWERS / 2:  # the harmonic size of two equal arms is half of either
+        return NOTHING
     spread_control = _spread(control)
-    spread_arm = max(_spread(arm), spread_control * sizes[0] / sizes[1])
+    spread_arm = max(_spread(arm), spread_control * arm.noise / control.noise)
     means = float(arm.totals.sum()) / sizes[0], float(control.totals.sum()) / sizes[1]
-    size = sizes[0] * sizes[1] / (sizes[0] + sizes[1])
     squares = spread_arm / sizes[0] ** 2, 0.0, spread_control / sizes[1] ** 2
     return _fieller(means, squares, size, alpha, tuned_at)
 
 
-def _spread(side: Side) -> float:
+def _spread(one: Side) -> float:
     """Variance of an arm's KPI sum, from how its buckets scatter about the arm's mean."""
-    mean = float(side.totals.sum() / side.answers.sum())
-    rest = side.totals - mean * side.answers
+    mean = float(one.totals.sum() / one.answers.sum())
+    rest = one.totals - mean * one.answers
     return float(rest @ rest) * len(rest) / (len(rest) - 1)
 
 

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import binom
 
 from checks import sequential
-from checks.sequential import Array, Side
+from checks.sequential import Array, side
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating]
@@ -142,7 +142,7 @@ def split_looks(world: World, share: float, runs: int, ticks: int, per_tick: int
     for r in range(runs):
         for t in range(ticks):
             a, n, c, m = (part[r, t] for part in parts)
-            seen = sequential.split(Side(a, n), Side(c, m), alpha=ALPHA, tuned_at=TUNED)
+            seen = sequential.split(side(a, n), side(c, m), alpha=ALPHA, tuned_at=TUNED)
             if not seen.low <= world.effect <= seen.high:
                 wrong += 1
                 break
@@ -155,10 +155,31 @@ def test_the_split_form_keeps_its_rate_too(share: float, rate: float) -> None:
     assert at_most(split_looks(World(rate=rate, personal=0.01), share, 200, 40, 100, seed=8), 200)
 
 
+def test_periods_with_other_shares_are_compared_period_by_period() -> None:
+    """The KPI doubles while the arm's share grows from 5 to 50 %: pooled, an equal arm looks far better than it is."""
+    rng = np.random.default_rng(12)
+    parts = []
+    for rate, share in ((0.1, 0.05), (0.2, 0.5)):
+        n_arm = rng.poisson(2000 * share, BUCKETS).astype(float)
+        n_control = rng.poisson(2000 * (1 - share), BUCKETS).astype(float)
+        hits = [rng.binomial(n.astype(int), rate).astype(float) for n in (n_arm, n_control)]
+        parts.append((hits[0], n_arm, hits[1], n_control))
+    arm, control = sequential.stratified(parts)
+    fair = sequential.split(arm, control, alpha=ALPHA, tuned_at=TUNED)
+    pooled = [np.sum([part[place] for part in parts], axis=0) for place in range(4)]
+    naive = sequential.split(side(pooled[0], pooled[1]), side(pooled[2], pooled[3]), alpha=ALPHA, tuned_at=TUNED)
+    assert fair.low < 0 < fair.high
+    assert naive.low > 0.2
+    one_period = sequential.stratified(parts[:1])
+    same = sequential.split(*one_period, alpha=ALPHA, tuned_at=TUNED)
+    plain = sequential.split(side(*parts[0][:2]), side(*parts[0][2:]), alpha=ALPHA, tuned_at=TUNED)
+    assert (same.low, same.high, same.size) == pytest.approx((plain.low, plain.high, plain.size))
+
+
 def test_an_arm_without_a_hit_is_not_certain_in_a_split() -> None:
     """Two hits were expected of 200 answers; none came. Nothing is decided."""
-    arm = Side(np.zeros(BUCKETS), np.ones(BUCKETS))
-    control = Side(np.where(np.arange(BUCKETS) % 2, 20.0, 0.0), np.full(BUCKETS, 1000.0))
+    arm = side(np.zeros(BUCKETS), np.ones(BUCKETS))
+    control = side(np.where(np.arange(BUCKETS) % 2, 20.0, 0.0), np.full(BUCKETS, 1000.0))
     seen = sequential.split(arm, control, alpha=ALPHA, tuned_at=TUNED)
     assert seen.effect == -1
     assert sequential.decide(seen, 0.05, 0.05) == "inconclusive"
@@ -188,7 +209,7 @@ def test_no_interval_from_nothing_from_one_subject_or_from_a_control_at_zero() -
         assert (seen.low, seen.high) == (-inf, inf)
         assert sequential.decide(seen, 0.05, 0.05) == "inconclusive"
         assert sequential.still_needed(seen, 0.05, 0.05, alpha=ALPHA, tuned_at=TUNED) is None
-    alone = sequential.split(Side(one, one), Side(one, one), alpha=ALPHA, tuned_at=TUNED)
+    alone = sequential.split(side(one, one), side(one, one), alpha=ALPHA, tuned_at=TUNED)
     assert (alone.low, alone.high) == (-inf, inf)
 
 

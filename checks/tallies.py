@@ -1,0 +1,181 @@
+"""Counters of a rollout, added up: who is judged against whom, how often an arm failed, how the KPI compares.
+
+Pure. Between the rows serving writes and `checks.judge`. A row of a paired model carries the KPI of both arms on the same
+requests (in the canary's row, after 100 % in the control's); of a split model each arm has rows of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+
+from checks import sequential
+from checks.assignment import BUCKETS
+from checks.sequential import Array, Effect
+from records import Arm, Counter, Record, ReleasePlan, Rollout
+
+TUNED_AT_LEAST = 200.0  # answers
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The arm under judgement and what it is compared with."""
+
+    role: Literal["canary", "champion"]
+    arm: Arm
+    control_role: Literal["champion", "control"]
+    control: Arm
+    control_percent: float  # of the routing keys that go to the smaller of the two: the canary, or the control
+
+
+def sides(plan: ReleasePlan) -> Sides | None:
+    """Who is judged against whom; None when nothing is judged (no rollout, or the rules answer)."""
+    if plan.mode == "rules" or plan.rollout is None:
+        return None
+    if plan.canary is not None:
+        return Sides("canary", plan.canary, "champion", plan.champion, plan.canary_percent)
+    if plan.control is not None:
+        return Sides("champion", plan.champion, "control", plan.control, plan.control_percent)
+    return None
+
+
+class Tally(Record, frozen=True, kw_only=True):
+    """What was counted of one arm. `matured` is the number of answers the comparison rests on."""
+
+    answers: int = 0
+    errors: int = 0
+    late: int = 0
+    matured: int = 0
+
+    def since(self, start: Tally) -> Tally:
+        return Tally(
+            answers=self.answers - start.answers,
+            errors=self.errors - start.errors,
+            late=self.late - start.late,
+            matured=self.matured - start.matured,
+        )
+
+
+def tally(counters: Iterable[Counter], role: str, version: int) -> Tally:
+    """Adds up the rows of one arm and version."""
+    rows = rows_of(counters, role, version)
+    return Tally(
+        answers=sum(row.answers for row in rows),
+        errors=sum(row.errors for row in rows),
+        late=sum(row.late for row in rows),
+        matured=sum(row.matured for row in rows),
+    )
+
+
+def rows_of(counters: Iterable[Counter], role: str, version: int) -> list[Counter]:
+    return [row for row in counters if row.arm == role and row.version == version]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The KPI of the judged arm against the other, and the matured answers it rests on."""
+
+    form: Literal["paired", "split"]
+    effect: Effect
+    matured: int
+    kpi: float | None  # mean of the judged arm
+    control_kpi: float | None
+
+    def needed(self, rollout: Rollout) -> int | None:
+        """Matured answers still to come before the interval can decide, at the variance seen so far."""
+        gates = rollout.gates
+        more = sequential.still_needed(
+            self.effect, gates.margin_fail, gates.margin_pass, alpha=gates.alpha, tuned_at=tuned_at(rollout)
+        )
+        if more is None or self.effect.size <= 0:
+            return None
+        return round(more * max(self.matured / self.effect.size, 1.0))
+
+
+def compare(counters: Sequence[Counter], who: Sides, rollout: Rollout) -> Comparison:
+    """The relative effect of the judged arm with its always-valid interval.
+
+    Args:
+        counters: rows of the rollout's salt; by hour where the arms are split.
+    """
+    pair_role, pair_version = ("canary", who.arm.number) if who.role == "canary" else ("control", who.control.number)
+    pairs = rows_of(counters, pair_role, pair_version)
+    if any(row.other_total or row.other_squares or row.cross for row in pairs):
+        return _paired(pairs, who, rollout)
+    arm, control = rows_of(counters, who.role, who.arm.number), rows_of(counters, who.control_role, who.control.number)
+    return _split(arm, control, rollout)
+
+
+def _paired(rows: Sequence[Counter], who: Sides, rollout: Rollout) -> Comparison:
+    own, other = by_bucket(rows, "total"), by_bucket(rows, "other_total")
+    arm, control = (own, other) if who.role == "canary" else (other, own)
+    matured = sum(row.matured for row in rows)
+    seen = sequential.paired(arm, control, matured, alpha=rollout.gates.alpha, tuned_at=tuned_at(rollout))
+    return Comparison("paired", seen, matured, _mean(float(arm.sum()), matured), _mean(float(control.sum()), matured))
+
+
+def _split(arm: Sequence[Counter], control: Sequence[Counter], rollout: Rollout) -> Comparison:
+    matured = sum(row.matured for row in arm)
+    others = sum(row.matured for row in control)
+    hours = sorted({row.hour for row in arm} & {row.hour for row in control})
+    seen = sequential.NOTHING
+    if hours:
+        parts = [(*_of_hour(arm, hour), *_of_hour(control, hour)) for hour in hours]
+        one, two = sequential.stratified(parts)
+        seen = sequential.split(one, two, alpha=rollout.gates.alpha, tuned_at=tuned_at(rollout))
+    means = _mean(sum(row.total for row in arm), matured), _mean(sum(row.total for row in control), others)
+    return Comparison("split", seen, matured, *means)
+
+
+def _of_hour(rows: Sequence[Counter], hour: datetime) -> tuple[Array, Array]:
+    chosen = [row for row in rows if row.hour == hour]
+    return by_bucket(chosen, "total"), by_bucket(chosen, "matured")
+
+
+def by_bucket(rows: Iterable[Counter], name: Literal["total", "other_total", "matured", "answers"]) -> Array:
+    """One column of the rows summed per bucket, shape (BUCKETS,)."""
+    sums = np.zeros(BUCKETS)
+    for row in rows:
+        sums[row.bucket] += getattr(row, name)
+    return sums
+
+
+def _mean(total: float, answers: int) -> float | None:
+    return total / answers if answers else None
+
+
+def tuned_at(rollout: Rollout) -> float:
+    """The sample at which the interval is tightest: the largest the steps ask for, fixed with them when they are voted on."""
+    return max(TUNED_AT_LEAST, *(float(step.min_answers) for step in rollout.steps))
+
+
+def sample_needed(rollout: Rollout, rate: float, agreement: float | None) -> int | None:
+    """Matured answers with which an arm as good as its control passes nine times in ten, known before the rollout.
+
+    For the release page. Repeats of subjects are not in it and make the true figure larger; for a split model it is the
+    harmonic size of the two arms, n_arm * n_control / (n_arm + n_control).
+
+    Args:
+        rate: the KPI of the control, a hit rate above 0.
+        agreement: correlation of the two arms' hits on the same request (paired), or None (split).
+    """
+    gates = rollout.gates
+    variance = sequential.hit_variance(rate, agreement=agreement)
+    return sequential.answers_needed(variance, gates.margin_pass, alpha=gates.alpha, tuned_at=tuned_at(rollout))
+
+
+def sample_ratio(now: Sequence[Counter], start: Sequence[Counter], who: Sides, alpha: float) -> tuple[float, float]:
+    """Chi-square of the smaller arm's share of answers since `start`, and its limit. (0, inf) for a shadow."""
+    small, large = ("canary", "champion") if who.role == "canary" else ("control", "champion")
+    if who.control_percent <= 0:
+        return 0.0, float("inf")
+    counts = [
+        by_bucket([row for row in now if row.arm == role], "answers")
+        - by_bucket([row for row in start if row.arm == role], "answers")
+        for role in (small, large)
+    ]
+    return sequential.sample_ratio(counts[0], counts[1], who.control_percent / 100.0, alpha=alpha)
