@@ -7,6 +7,7 @@ A thing is found by its digest alone, so the whole store can be moved or restore
 
 from __future__ import annotations
 
+import io
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,9 +16,12 @@ from typing import Any
 
 import fsspec
 import msgspec
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from errors import NotFound, StackError, TamperError, UsageError
-from records import Artifact, Manifest, Record, digest_bytes
+from records import Artifact, FeatureSet, Manifest, Record, digest_bytes
 
 FORMAT = 1
 SCHEME = "artifacts://"  # relative to the store, whatever its address is today
@@ -134,6 +138,27 @@ class Artifacts:
             NotFound: when the store does not have it.
         """
         return self._read(self._path(artifact.content), f"artifact {artifact.uri}")
+
+    def put_frame(self, frame: pd.DataFrame) -> Artifact:
+        """Stores a feature frame as Parquet; equal frames give equal bytes."""
+        sink = io.BytesIO()
+        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), sink, compression="zstd")
+        return self.put(sink.getvalue())
+
+    def frame(self, features: FeatureSet) -> pd.DataFrame:
+        """The frame of a feature set.
+
+        Raises:
+            NotFound, TamperError
+        """
+        data = self.get(Artifact(uri=features.uri, content=features.content, size_bytes=0))
+        try:
+            frame = pq.read_table(io.BytesIO(data)).to_pandas()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise TamperError(f"features {features.uri}", expected="Parquet", got=str(error)) from error
+        if len(frame) != features.rows:
+            raise TamperError(f"features {features.uri}", expected=f"{features.rows} rows", got=len(frame))
+        return frame
 
     def put_document(self, data: bytes, digest: str) -> str:
         """Stores a record's bytes under their own digest and returns where.

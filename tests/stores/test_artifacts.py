@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -163,3 +164,18 @@ def test_a_bundle_without_a_part_or_with_a_field_too_many_is_refused() -> None:
     strange = manifest().to_json().replace(b'"kpi"', b'"kpy"')
     with pytest.raises(TamperError, match="fields of Manifest"):
         Bundle.unpack(pack({"manifest.json": strange, "example.json": b"[]", "expected.json": b"[]"}))
+
+
+def test_a_feature_frame_comes_back_as_it_was(store: Artifacts) -> None:
+    frame = pd.DataFrame(
+        {"subject": pd.Series(["p1_a", ""], dtype="str"), "orders": [3, 1], "days": [0.5, float("nan")]}
+    )
+    stored = store.put_frame(frame)
+    assert store.put_frame(frame.copy()) == stored
+    known = msgspec.structs.replace(manifest().features, uri=stored.uri, content=stored.content, rows=2)
+    pd.testing.assert_frame_equal(store.frame(known), frame)
+    with pytest.raises(TamperError, match="3 rows"):
+        store.frame(msgspec.structs.replace(known, rows=3))
+    other = store.put(b"no parquet")
+    with pytest.raises(TamperError, match="Parquet"):
+        store.frame(msgspec.structs.replace(known, uri=other.uri, content=other.content))
