@@ -1,0 +1,78 @@
+"""What a replica can answer with at one moment: the plan, the arms that are loaded, what was dropped here.
+
+A `View` is never changed; the plan follower builds the next one and swaps the reference, so a request sees one plan
+from its first line to its last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from models.contract import Model
+from records import Arm, Manifest, ReleasePlan
+from serving.runner import Runner
+
+FALL_TO: Mapping[str, tuple[str, ...]] = {  # who answers for an arm that cannot; the rules stand behind all
+    "canary": ("champion", "previous"),
+    "control": ("champion", "previous"),
+    "champion": ("previous",),
+    "previous": (),
+}
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """An admitted version in memory, with threads of its own so that a hanging one hurts nobody else."""
+
+    number: int
+    name: str
+    content: str  # digest of the artifact
+    fitted: Any
+    index: Any
+    policy: Any
+    manifest: Manifest
+    live: Runner  # answers requests
+    beside: Runner  # scores off the path
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """All that `answer` needs to know of a model.
+
+    Times are those of the monotonic clock, in seconds.
+    """
+
+    model: Model
+    plan: ReleasePlan
+    policy: Any  # of the configuration, for the rules
+    loaded: Mapping[str, Loaded] = {}  # by content digest
+    tripped: frozenset[str] = frozenset()  # contents this replica dropped by itself
+    confirmed_at: float = 0.0  # when the ledger last said that this plan is current
+    max_age: float = 0.0  # seconds after which an unconfirmed plan loses its canary
+
+    def arm(self, name: str) -> Arm | None:
+        found: Arm | None = getattr(self.plan, name)
+        return found
+
+    def of(self, arm: Arm | None) -> Loaded | None:
+        return self.loaded.get(arm.artifact.content) if arm is not None and arm.artifact is not None else None
+
+    @property
+    def rules_index(self) -> Any:
+        """Features for the rules: of the first of champion, previous, control and canary that is loaded, or None."""
+        arms = (self.plan.champion, self.plan.previous, self.plan.control, self.plan.canary)
+        return next((found.index for arm in arms if (found := self.of(arm)) is not None), None)
+
+    @property
+    def missing(self) -> list[str]:
+        """The arms of the plan that need an artifact and are not loaded."""
+        names = ("champion", "previous", "canary", "control")
+        arms = [(name, self.arm(name)) for name in names]
+        return [name for name, arm in arms if arm is not None and not arm.is_rules and self.of(arm) is None]
+
+
+def contents(plan: ReleasePlan) -> dict[str, Arm]:
+    """The arms of a plan that need an artifact, by its digest."""
+    arms = (plan.champion, plan.previous, plan.canary, plan.control)
+    return {arm.artifact.content: arm for arm in arms if arm is not None and arm.artifact is not None}
