@@ -22,7 +22,6 @@ from records import GuardVerdict, digest_of
 FAST_EVIDENCE = 1e4  # two tests, 2160 hourly windows a quarter: under half a false alarm, and only at the limit itself
 RATIO_ALPHA = 0.001
 Action = Literal["none", "advance", "promote", "rollback", "hold"]
-BAD = frozenset({"refused_artifact", "errors", "late", "kpi_drop"})  # the states that lead back
 
 
 @dataclass(frozen=True)

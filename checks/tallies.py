@@ -104,10 +104,15 @@ def compare(counters: Sequence[Counter], who: Sides, rollout: Rollout) -> Compar
     """
     pair_role, pair_version = ("canary", who.arm.number) if who.role == "canary" else ("control", who.control.number)
     pairs = rows_of(counters, pair_role, pair_version)
-    if any(row.other_total or row.other_squares or row.cross for row in pairs):
+    if are_paired(pairs):
         return _paired(pairs, who, rollout)
     arm, control = rows_of(counters, who.role, who.arm.number), rows_of(counters, who.control_role, who.control.number)
     return _split(arm, control, rollout)
+
+
+def are_paired(rows: Iterable[Counter]) -> bool:
+    """True when rows carry the other arm's KPI of the same requests."""
+    return any(row.other_total or row.other_squares or row.cross for row in rows)
 
 
 def _paired(rows: Sequence[Counter], who: Sides, rollout: Rollout) -> Comparison:

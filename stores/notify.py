@@ -24,7 +24,7 @@ from slack_sdk.webhook import WebhookClient
 from errors import ConfigError, DeliveryFailed
 from records import AlertBody, OutboxEvent
 
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 5
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 EVENT_NAMESPACE = uuid.UUID("6f2d3f0e-5a0c-5e0f-9a63-0d6f1c7a4b11")  # ours; Prefect drops an id it has seen
 SLACK_LIMIT = 2900  # a section's text may have 3000 characters

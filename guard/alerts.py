@@ -1,0 +1,158 @@
+"""What the guard tells people: one alert for each change of state, with evidence, what was done, owner and next step.
+
+Pure: builds outbox events, delivers nothing. An id follows from what the alert is about, so that raising it again
+(another tick, a restart, a second guard) writes nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import to_builtins
+
+from checks.judge import state_of
+from configs.schema import Defaults
+from records import AlertBody, GuardVerdict, Level, OutboxEvent, ReleasePlan, ReplicaState, Trip, digest_of
+
+NEXT = {
+    "refused_artifact": "Compare the artifact in the store with its digest; find out who wrote it. Train a new candidate.",
+    "errors": "Read the service's log for the version named; train or build a new candidate. The hash is rejected for good.",
+    "late": "See what slowed the version named (size, features, host). The hash is rejected for good.",
+    "kpi_drop": "Explain the drop: cause, evidence, a second person. Until then it counts as unexplained.",
+    "missing": "Find out why no feedback arrives (senders, keys, outcome delay), then `grownet release resume` by vote.",
+    "sample_ratio": "Look for requests that miss an arm (retries, bots, replicas on another plan); nothing advances until then.",
+    "both_bad": "Both arms fail alike, so it is not the release: look at hosts and inputs. `grownet release fallback` is there.",
+}  # fmt: skip
+OWNED_BY_DEPLOY = {"refused_artifact", "errors", "late", "both_bad"}
+
+
+def of_verdict(verdict: GuardVerdict, plan: ReleasePlan, defaults: Defaults, done: str) -> OutboxEvent:
+    """The alert of a verdict that needs people: once for each state of a step."""
+    state = state_of(verdict)
+    back = verdict.action == "rollback"
+    title = f"{_arm(verdict, plan)} taken back: {_words(state)}" if back else f"{_arm(verdict, plan)}: {_words(state)}"
+    return _alert(
+        key=[plan.model, plan.salt, plan.step, verdict.arm, state],
+        level="critical" if back else "warning",
+        model=plan.model,
+        title=title,
+        body=AlertBody(
+            what=verdict.reason,
+            evidence=evidence(verdict),
+            done=done,
+            owner=owner(state, defaults),
+            next=NEXT[state],
+            link=_command(plan.model),
+        ),
+        at=verdict.at,
+    )
+
+
+def owner(state: str, defaults: Defaults) -> str:
+    """Whose stage failed: what broke in serving is Deploy's, what the figures say is Monitor's."""
+    return defaults.owners.deploy if state in OWNED_BY_DEPLOY else defaults.owners.monitor
+
+
+def not_followed(plan: ReleasePlan, living: tuple[ReplicaState, ...], defaults: Defaults, at: datetime) -> OutboxEvent:
+    """Replicas that do not serve the current revision although they had time to."""
+    behind = {state.replica: state.revision for state in living}
+    return _alert(
+        key=[plan.model, plan.revision, "not_followed"],
+        level="critical",
+        model=plan.model,
+        title=f"replicas do not serve revision {plan.revision}",
+        body=AlertBody(
+            what=f"Revision {plan.revision} was written at {plan.created_at:%H:%M:%S} UTC ({plan.reason}) and is not served everywhere.",
+            evidence={"replicas and their revisions": behind or "none has reported lately"},
+            done="nothing: the plan stands",
+            owner=defaults.owners.deploy,
+            next="See whether the replica named reaches the ledger and the artifact store; restart it. A break-glass file forces the rules on it.",
+            link=_command(plan.model),
+        ),
+        at=at,
+    )
+
+
+def champion_refused(plan: ReleasePlan, trip: Trip, defaults: Defaults, at: datetime) -> OutboxEvent:
+    """A replica cannot serve what the plan says answers; the version before it, or the rules, answer there."""
+    return _alert(
+        key=[plan.model, plan.revision, trip.replica, trip.artifact, "champion_refused"],
+        level="critical",
+        model=plan.model,
+        title=f"replica {trip.replica} refused {plan.champion.name}",
+        body=AlertBody(
+            what=trip.reason,
+            evidence={"replica": trip.replica, "artifact": trip.artifact[:12], "at": trip.at.isoformat()},
+            done="the replica answers with what it still has, or with the rules",
+            owner=defaults.owners.deploy,
+            next="Compare the artifact with its digest. `grownet release rollback` if other replicas refuse it as well.",
+            link=_command(plan.model),
+        ),
+        at=at,
+    )
+
+
+def guard_failing(model: str, error: str, defaults: Defaults, at: datetime) -> OutboxEvent:
+    """The guard cannot judge one model; the others are watched as before."""
+    return _alert(
+        key=[model, error, at.isoformat()],
+        level="critical",
+        model=model,
+        title="the guard cannot watch this model",
+        body=AlertBody(
+            what=error,
+            evidence={},
+            done="nothing; other models are watched as before",
+            owner=defaults.owners.monitor,
+            next="Mend the cause; until then nothing is advanced or taken back. `grownet release hold` or `fallback` are there.",
+            link=_command(model),
+        ),
+        at=at,
+    )
+
+
+def evidence(verdict: GuardVerdict) -> dict[str, Any]:
+    """The figures of a verdict by name, for people."""
+    inputs = verdict.inputs
+    found = {
+        "revision": verdict.revision,
+        "version": verdict.version,
+        "kpi": inputs["kpi"],
+        "kpi of the control": inputs["control_kpi"],
+        "relative effect": verdict.effect,
+        "interval from": verdict.low,
+        "interval to": verdict.high,
+        "matured answers": verdict.matured,
+        "answers": inputs["now"]["answers"],
+        "errors": inputs["now"]["errors"],
+        "late": inputs["now"]["late"],
+        "verdict": verdict.id,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _arm(verdict: GuardVerdict, plan: ReleasePlan) -> str:
+    arm = plan.canary if verdict.arm == "canary" else plan.champion
+    return f"{verdict.arm} {arm.name if arm else verdict.version}"
+
+
+def _words(state: str) -> str:
+    return state.replace("_", " ").replace("kpi", "KPI")
+
+
+def _command(model: str) -> str:
+    return f"grownet release show {model}"
+
+
+def _alert(*, key: list[Any], level: Level, model: str, title: str, body: AlertBody, at: datetime) -> OutboxEvent:
+    return OutboxEvent(
+        id=f"alert-{digest_of(key)[:24]}",
+        kind="alert",
+        level=level,
+        model=model,
+        name=f"grownet.alert.{level}",
+        title=title,
+        body=to_builtins(body),
+        at=at,
+    )

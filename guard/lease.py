@@ -1,0 +1,50 @@
+"""Which guard leads: one holds the lease `guard` in the ledger, the others stand by and take it when it runs out.
+
+The epoch of the lease is named in every write of the leader, so that one that slept through its lease is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from errors import RevisionConflict
+from stores.ledger import leases
+from stores.ledger.engine import Ledger
+
+log = logging.getLogger("grownet.guard")
+
+
+class Leadership:
+    """The lease as this process knows it. `keep` is called every tick and costs a write each third of the lease."""
+
+    def __init__(self, ledger: Ledger, holder: str, seconds: float) -> None:
+        self._ledger, self._holder, self._seconds = ledger, holder, seconds
+        self._epoch: int | None = None
+        self._asked = float("-inf")  # monotonic
+
+    def keep(self) -> int | None:
+        """Takes or renews the lease: the epoch to write under, or None while another guard leads."""
+        if time.monotonic() - self._asked < self._seconds / 3:
+            return self._epoch
+        before = self._epoch
+        if before is None or not leases.renew(self._ledger, leases.GUARD, before, self._seconds):
+            self._epoch = None
+            self._epoch = leases.acquire(self._ledger, leases.GUARD, self._holder, self._seconds)
+        self._asked = time.monotonic()  # only now: a ledger that was away is asked again at the next tick
+        if self._epoch is None and before is not None:
+            log.warning("another guard leads now")
+        elif self._epoch is not None and self._epoch != before:
+            log.info("leading under epoch %d", self._epoch)
+        return self._epoch
+
+    def refused(self, conflict: RevisionConflict) -> None:
+        """A write met a newer epoch or revision: ask for the lease again before the next one."""
+        log.warning("a write was refused: %s", conflict)
+        self._asked = float("-inf")
+
+    def give_back(self) -> None:
+        """Lets the next guard lead at once."""
+        if self._epoch is not None:
+            leases.release(self._ledger, leases.GUARD, self._epoch)
+            self._epoch = None

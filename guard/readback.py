@@ -1,0 +1,49 @@
+"""After every switch: do the replicas really serve what the plan says? Writes incidents' `restored_at`, and alerts.
+
+Run by the guard's loop for each model after the judging. A replica that has not followed in time is escalated.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from guard import alerts
+from guard.rollout import Hand, tell_once
+from guard.watch import View, Watch
+from records import Incident
+from stores.ledger import incidents
+
+log = logging.getLogger("grownet.guard")
+UNEXPLAINED = "kpi_drop"  # stays open after it is restored, until somebody explains it
+
+
+def read_back(hand: Hand, watch: Watch, view: View) -> None:
+    """Notes that an incident is restored once every living replica serves the current revision; escalates otherwise."""
+    plan, at = view.plan, view.seen.at
+    if view.seen.confirmed:
+        for incident in incidents.incidents(hand.ledger, plan.model, "open"):
+            if incident.decided_at is not None and incident.restored_at is None:
+                _restored(hand, incident, at)
+        return
+    patience = timedelta(seconds=hand.defaults.guard.readback_seconds)
+    if view.known_replicas and at - plan.created_at > patience:
+        tell_once(hand, watch, alerts.not_followed(plan, view.replicas, hand.defaults, at))
+
+
+def champion_trips(hand: Hand, watch: Watch, view: View) -> None:
+    """Tells of replicas that refused what should answer; rolling everything back over one replica's disk is for people."""
+    plan = view.plan
+    artifact = plan.champion.artifact
+    for trip in view.seen.trips:
+        if artifact is not None and trip.artifact == artifact.content and trip.at >= plan.created_at:
+            tell_once(hand, watch, alerts.champion_refused(plan, trip, hand.defaults, view.seen.at))
+
+
+def _restored(hand: Hand, incident: Incident, at: datetime) -> None:
+    status = incident.status if incident.kind == UNEXPLAINED else "closed"
+    hand.tell(incident=replace(incident, restored_at=at, status=status))
+    began = incident.first_bad_at or incident.detected_at
+    log.info("%s %s restored, %.1f s after it began", incident.model, incident.id, (at - began).total_seconds())

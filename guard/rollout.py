@@ -1,0 +1,159 @@
+"""Does what a verdict says: moves a rollout on, takes it back, holds it. The only automatic writer of plans.
+
+Reads nothing; writes verdict, plan, incident and alert to the ledger, under the epoch of the guard's lease. A change is
+decided on one revision; when somebody wrote in between it is refused, and the next tick looks again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from checks import plans as transitions
+from checks.judge import memory_of, state_of
+from configs.schema import Defaults
+from guard import alerts
+from guard.watch import View, Watch
+from records import GuardVerdict, Incident, OutboxEvent, ReleasePlan, Trip, digest_of, utc_now
+from stores.ledger import incidents, leases, outbox, plans, verdicts
+from stores.ledger.engine import Ledger
+from stores.ledger.signing import Signer
+
+log = logging.getLogger("grownet.guard")
+ACTOR = "guard"
+SAVE_SECONDS = 10.0  # an unchanged verdict is written again no more often, so that people see the sample still needed
+TELL = frozenset({"sample_ratio", "both_bad"})  # states without an action that people must hear of
+
+
+@dataclass(frozen=True)
+class Hand:
+    """What the guard writes with: nothing is written under an epoch that is over."""
+
+    ledger: Ledger
+    signer: Signer
+    defaults: Defaults
+    epoch: int
+
+    def tell(self, events: Sequence[OutboxEvent] = (), incident: Incident | None = None) -> None:
+        """Writes alerts and an incident that come without a change of plan."""
+        with self.ledger.write(ACTOR) as transaction:
+            leases.refuse_stale(transaction, leases.GUARD, self.epoch)
+            outbox.queue(transaction, events)
+            if incident is not None:
+                incidents.store(transaction, incident)
+
+
+def carry_out(hand: Hand, watch: Watch, view: View, verdict: GuardVerdict) -> None:
+    """Stores the verdict when it is news, and does what it says.
+
+    Raises:
+        RevisionConflict: when another guard leads, or the plan changed since it was looked at.
+    """
+    _save(hand, watch, verdict)
+    if verdict.action != "none":
+        _act(hand, view, verdict)
+    elif state_of(verdict) in TELL:
+        tell_once(hand, watch, alerts.of_verdict(verdict, view.plan, hand.defaults, "nothing was changed"))
+
+
+def _save(hand: Hand, watch: Watch, verdict: GuardVerdict) -> None:
+    last = watch.saved
+    if last is not None and _says(last) == _says(verdict):
+        old = (verdict.at - last.at).total_seconds() >= SAVE_SECONDS
+        if not old or last.matured == verdict.matured:
+            return
+    verdicts.save(hand.ledger, verdict, ACTOR)
+    if last is None or _says(last) != _says(verdict):
+        log.info("%s r%d %s %s: %s", verdict.model, verdict.revision, verdict.arm, state_of(verdict), verdict.reason)
+    watch.saved = verdict
+
+
+def _says(verdict: GuardVerdict) -> tuple[object, ...]:
+    return verdict.revision, verdict.arm, verdict.kpi, verdict.action, state_of(verdict)
+
+
+def _act(hand: Hand, view: View, verdict: GuardVerdict) -> None:
+    plan = view.plan
+    done = _done(verdict, plan)
+    moved = plans.change(
+        hand.ledger,
+        plan.model,
+        lambda current: _transition(verdict, current),
+        signer=hand.signer,
+        actor=ACTOR,
+        expected_revision=plan.revision,
+        epoch=hand.epoch,
+        events=[alerts.of_verdict(verdict, plan, hand.defaults, done)]
+        if verdict.action in {"rollback", "hold"}
+        else [],
+        incident=incident_of(verdict, view, hand.defaults, done) if verdict.action == "rollback" else None,
+    )
+    log.info("%s revision %d: %s", plan.model, moved.revision, done)
+
+
+def _transition(verdict: GuardVerdict, plan: ReleasePlan) -> ReleasePlan:
+    reason = f"{state_of(verdict)}: {verdict.reason}"
+    back = transitions.take_back if verdict.arm == "canary" else transitions.rollback
+    move = {"advance": transitions.advance, "promote": transitions.advance, "hold": transitions.hold, "rollback": back}
+    return move[verdict.action](plan, at=verdict.at, actor=ACTOR, reason=reason)
+
+
+def _done(verdict: GuardVerdict, plan: ReleasePlan) -> str:
+    """What the action does, in words; it is written before it is known to have happened, in the same transaction."""
+    revision = plan.revision + 1
+    if verdict.action == "hold":
+        return f"the rollout is on hold since revision {revision}"
+    if verdict.action == "rollback" and verdict.arm == "canary":
+        return (
+            f"canary taken back in revision {revision}; {plan.champion.name} answers, the artifact is rejected for good"
+        )
+    if verdict.action == "rollback":
+        return (
+            f"rolled back in revision {revision}; {plan.previous.name if plan.previous else 'the rules'} answers again"
+        )
+    step = transitions.next_step(plan)
+    return f"{verdict.action}d to {step.percent:g} %" if step else verdict.action
+
+
+def incident_of(verdict: GuardVerdict, view: View, defaults: Defaults, done: str) -> Incident:
+    """The incident of something taken back: one for each rollout and arm, so one automatic rollback for each."""
+    return Incident(
+        id=f"incident-{digest_of([verdict.model, view.plan.salt, verdict.arm])[:16]}",
+        model=verdict.model,
+        level="critical",
+        kind=state_of(verdict),
+        summary=verdict.reason,
+        evidence=alerts.evidence(verdict),
+        first_bad_at=_first_bad(verdict, view),
+        detected_at=verdict.at,
+        decided_at=utc_now(),
+        failed_requests=int(verdict.inputs["now"]["errors"]),
+        owner=alerts.owner(state_of(verdict), defaults),
+        actions=(done,),
+    )
+
+
+def _first_bad(verdict: GuardVerdict, view: View) -> datetime | None:
+    """When it began, by the wall clock: event times may be years ago in a replay."""
+    memory = memory_of(verdict)
+    refused = [trip.at for trip in view.seen.trips if _of_canary(trip, view.plan)]
+    return {
+        "refused_artifact": min(refused, default=None),
+        "errors": memory.first_error_at,
+        "late": memory.window_at,
+        "kpi_drop": memory.first_matured_at,
+    }[state_of(verdict)]
+
+
+def _of_canary(trip: Trip, plan: ReleasePlan) -> bool:
+    return (
+        plan.canary is not None and plan.canary.artifact is not None and trip.artifact == plan.canary.artifact.content
+    )
+
+
+def tell_once(hand: Hand, watch: Watch, alert: OutboxEvent) -> None:
+    if alert.id not in watch.said:
+        hand.tell([alert])
+        watch.said.add(alert.id)
