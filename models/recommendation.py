@@ -1,14 +1,13 @@
-"""Products for a customer: item-to-item weights (EASE) over the purchase history, with popularity beneath them.
+"""Products for a customer: EASE over the purchase history, lifted by what sells more than usual these days.
 
 Reads the table `orders`; answers `{"customer", "recent", "k", "exclude_bought"}` with product codes, best first.
-A customer, product or basket it does not know falls back to what sells now. Judged in pairs: a replayed purchase
-does not depend on what was shown.
+Where it knows neither customer nor basket it proposes what sells now. Judged in pairs: a replayed purchase does
+not depend on what was shown. The rules need no scipy.
 """
 
 from __future__ import annotations
 
 import functools
-import io
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -18,18 +17,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from checks import metrics
-from errors import InputError, TamperError
+from errors import InputError, ModelError
 from models.contract import Decided, Feature, Proposal, Tables
-from models.kit import history, neighbours, orders, split
+from models.kit import history, neighbours, orders, recommender, slates, split
 from models.kit.history import Index
-from models.kit.neighbours import Neighbours
+from models.kit.recommender import Blend, Fitted, Query
 
 JUDGE: Literal["split", "paired"] = "paired"
 SPARE = 50  # proposed beyond k, so that the policy rule can refill what it takes out
-MIN_BUYERS = 5  # a product with fewer buyers is not part of the scored truth (the reference protocol)
-DEPTH = 20  # ranks that are scored
+COSINE_NEIGHBOURS = 100  # of the item-item baseline (the reference protocol)
 MAX_RECENT, MAX_CODE, MAX_K = 1000, 32, 100
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Code = Annotated[str, msgspec.Meta(max_length=MAX_CODE)]
 
 FEATURES: tuple[Feature, ...] = (
@@ -41,40 +40,36 @@ FEATURES: tuple[Feature, ...] = (
     Feature(name="spend", dtype="float64", low=0, high=1e7, unit="GBP", meaning="money, net of cancellations"),
     Feature(name="trend", dtype="float64", low=0, high=1e5, unit="orders", meaning="orders, halved each half-life"),
     Feature(name="buyers", dtype="int64", low=0, high=1e6, unit="customers", meaning="different customers"),
-    Feature(name="country", dtype="string", meaning="of the customer's newest order; empty for the catalogue"),
+    Feature(name="country", dtype="string", meaning="of the newest order; empty for the catalogue"),
 )
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    ridge: Annotated[float, msgspec.Meta(gt=0)] = 500.0
-    neighbours: Annotated[int, msgspec.Meta(ge=1)] = 200  # kept per item
-    trend_half_life_days: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    """Chosen on months before the holdout by `grownet bench quality --search` (docs/decisions/030)."""
+
+    ridge: Positive  # of EASE
+    subject_power: Share  # damping of customers with many products
+    item_power: Share  # damping of products with many buyers
+    neighbours: Annotated[int, msgspec.Meta(ge=1)]  # kept per product
+    trend_half_life_days: Positive
+    blend: Blend
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    withdrawn_after_days: Annotated[float, msgspec.Meta(gt=0)] = 90.0  # without a sale
-    max_per_family: Annotated[int, msgspec.Meta(ge=1)] = 2  # products that share the first five digits
-    max_items: Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] = MAX_K
+    withdrawn_after_days: Positive  # without a sale
+    max_per_family: Annotated[int, msgspec.Meta(ge=1)]  # products that share the first five digits
+    max_items: Annotated[int, msgspec.Meta(ge=1, le=MAX_K)]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     customer: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
     recent: Annotated[tuple[Code, ...], msgspec.Meta(max_length=MAX_RECENT)] = ()
     k: Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] = 10
-    exclude_bought: bool = True
+    exclude_bought: bool = True  # false asks for repeat purchases too
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     purchased: Annotated[tuple[Code, ...], msgspec.Meta(max_length=10_000)]
-
-
-class Fitted(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything learned. `popularity` decides where `neighbours` says nothing."""
-
-    codes: tuple[str, ...]
-    position: dict[str, int]
-    neighbours: Neighbours
-    popularity: npt.NDArray[np.float32]  # in (0, 1), falls with rank
 
 
 def build(tables: Tables, as_of: datetime, params: Params) -> pd.DataFrame:
@@ -87,25 +82,32 @@ def build(tables: Tables, as_of: datetime, params: Params) -> pd.DataFrame:
 def outcomes(tables: Tables, start: datetime, end: datetime) -> pd.DataFrame:
     """Net purchases of known customers in [start, end): subject, item, time, units, revenue (GBP)."""
     lines = split.within(orders.purchases(tables["orders"], end), "time", start, end)
-    lines = lines[lines["subject"].notna()]
+    lines = lines[lines["subject"].notna()].astype({"subject": "str", "item": "str"})
     return lines.assign(revenue=lines["units"] * lines["price"])[["subject", "item", "time", "units", "revenue"]]
 
 
 def fit(tables: Tables, as_of: datetime, params: Params, seed: int) -> Fitted:
-    """Learns item-to-item weights from purchases before `as_of`. Nothing is drawn at random: `seed` changes nothing."""
+    """Learns item-to-item weights from purchases before `as_of`. Nothing is drawn at random: `seed` changes nothing.
+
+    Raises:
+        ModelError: when no customer bought anything before `as_of`.
+    """
     del seed
-    index = history.index(build(tables, as_of, params))
-    return _fitted(index, neighbours.strongest(neighbours.ease(_matrix(index), params.ridge), params.neighbours))
+    known = _learnable(tables, as_of, params)
+    matrix = neighbours.damped(_matrix(known), params.subject_power, params.item_power)
+    weights = neighbours.strongest(neighbours.ease(matrix, params.ridge), params.neighbours)
+    return recommender.fitted(known, weights, params.blend)
 
 
 def baselines(tables: Tables, as_of: datetime, params: Params, seed: int) -> Mapping[str, Fitted]:
-    """`popularity` (what sells now) and `item_item` (cosine, 100 neighbours)."""
+    """`popularity` (what sells now) and `item_item` (cosine over the plain history)."""
     del seed
-    index = history.index(build(tables, as_of, params))
-    size = len(index.catalogue.codes)
+    known = _learnable(tables, as_of, params)
+    plain = msgspec.structs.replace(params.blend, history_floor=1.0, trend_power=0.0)
+    cosine = neighbours.strongest(neighbours.cosine(_matrix(known)), COSINE_NEIGHBOURS)
     return {
-        "popularity": _fitted(index, neighbours.none(size)),
-        "item_item": _fitted(index, neighbours.strongest(neighbours.cosine(_matrix(index)), 100)),
+        "popularity": recommender.fitted(known, neighbours.none(len(known.catalogue.codes)), plain),
+        "item_item": recommender.fitted(known, cosine, plain),
     }
 
 
@@ -115,84 +117,52 @@ def index(features: pd.DataFrame) -> Index:
 
 
 def predict(fitted: Fitted, index: Index, requests: Sequence[Request]) -> list[Proposal]:
-    """Product codes for each request, best first: `k` and some to spare for the policy rule."""
-    return [_propose(fitted, index, _checked(request)) for request in requests]
+    """Product codes for each request, best first: `k` and some to spare for the policy rule.
+
+    Unknown customers and products are ignored. Raises InputError for a request over its limits.
+    """
+    return recommender.rank(fitted, index, [_query(request) for request in requests])
 
 
 def rules(index: Index | None, requests: Sequence[Request]) -> list[Proposal]:
     """What sells now, without what the customer has (numpy only). Without an index there is nothing to propose."""
-    if index is None:
-        return [Proposal() for _ in requests]
-    catalogue = index.catalogue
-    answers = []
-    for request in map(_checked, requests):
-        values = catalogue.trend.copy()
-        if request.exclude_bought:
-            values[list(_known(index, request))] = -np.inf
-        best = neighbours.top(values, request.k + SPARE)
-        answers.append(Proposal(items=tuple(catalogue.codes[best]), scores=tuple(values[best].tolist())))
-    return answers
+    queries = [_query(request) for request in requests]
+    return [Proposal() for _ in queries] if index is None else recommender.popular(index, queries)
 
 
 def decide(
     proposals: Sequence[Proposal], requests: Sequence[Request], index: Index | None, policy: Policy
 ) -> list[Decided]:
     """The policy rule: fills the slate from the top, naming each rule that kept something out of it."""
-    return [_decide(proposal, request, index, policy) for proposal, request in zip(proposals, requests, strict=True)]
+    decided = []
+    for proposal, request in zip(proposals, requests, strict=True):
+        broken = functools.partial(_broken, index, _known(index, request), policy)
+        size = min(request.k, policy.max_items)
+        slate = slates.fill(proposal, size, broken, _family, policy.max_per_family)
+        if len(slate.items) == size < request.k:
+            slate = msgspec.structs.replace(slate, overruled=tuple(sorted({*slate.overruled, "max_items"})))
+        decided.append(slate)
+    return decided
 
 
 def score(fitted: Fitted | None, index: Index, outcomes: pd.DataFrame) -> pd.DataFrame:
     """Ranking metrics per customer of the index with a purchase in `outcomes`; without `fitted` the rules are scored.
 
-    New purchases are catalogue products (at least MIN_BUYERS buyers) the customer had not bought before; repeats
-    are those they had. A metric that does not apply to a customer (nothing new, nothing repeated) is missing.
+    Discovery counts catalogue products the customer had not bought before; repeats are those they had. A metric
+    that does not apply to a customer (nothing new, nothing bought again) is missing.
     """
-    catalogue = index.catalogue
-    scored = set(catalogue.codes[catalogue.buyers >= MIN_BUYERS])
-    known = outcomes[outcomes["item"].isin(scored) & outcomes["subject"].isin(set(index.subjects))]
-    revenue = known.groupby(["subject", "item"], sort=True)["revenue"].sum().reset_index()
-    truths = {
-        str(subject): dict(zip(rows["item"], rows["revenue"], strict=True))
-        for subject, rows in revenue.groupby("subject")
-    }
-    new = [Request(customer=subject, k=DEPTH) for subject in truths]
-    repeat = [Request(customer=subject, k=DEPTH, exclude_bought=False) for subject in truths]
-    answer = rules if fitted is None else functools.partial(predict, fitted)
-    bought = [{catalogue.codes[at] for at in index.items[index.rows(subject)]} for subject in truths]
-    fresh = [
-        {c: v for c, v in truth.items() if c not in has} for truth, has in zip(truths.values(), bought, strict=True)
-    ]
-    again = [{c: v for c, v in truth.items() if c in has} for truth, has in zip(truths.values(), bought, strict=True)]
-    gains, totals, counts = _gains(answer(index, new), fresh)
-    repeats, _, repeated = _gains(answer(index, repeat), again)
-    return pd.DataFrame(
-        {
-            "hit_at_10": np.where(counts > 0, metrics.hit_at(gains > 0, 10), np.nan),
-            "recall_at_20": metrics.recall_at(gains > 0, counts, DEPTH),
-            "ndcg_at_20": metrics.ndcg_at(gains > 0, counts, DEPTH),
-            "revenue_recall_at_20": metrics.weighted_recall_at(gains, totals, DEPTH),
-            "repeat_hit_at_10": np.where(repeated > 0, metrics.hit_at(repeats > 0, 10), np.nan),
-        },
-        index=pd.Index(list(truths), name="subject"),
-    )
-
-
-def _gains(
-    proposals: Sequence[Proposal], truths: Sequence[Mapping[str, float]]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Revenue found at each rank (subjects x DEPTH), and the revenue and number of all relevant products."""
-    gains = np.zeros((len(truths), DEPTH))
-    for row, (proposal, truth) in enumerate(zip(proposals, truths, strict=True)):
-        found = [truth.get(code, 0.0) for code in proposal.items[:DEPTH]]
-        gains[row, : len(found)] = found
-    totals = np.array([sum(truth.values()) for truth in truths], dtype=np.float64)
-    return gains, totals, np.array([len(truth) for truth in truths], dtype=np.int64)
+    subjects, new, again = slates.truths(index, outcomes)
+    answer = functools.partial(rules, index) if fitted is None else functools.partial(predict, fitted, index)
+    fresh = [Request(customer=subject, k=slates.DEPTH) for subject in subjects]
+    all_of_it = [Request(customer=subject, k=slates.DEPTH, exclude_bought=False) for subject in subjects]
+    columns = {**slates.discovery(answer(fresh), new), **slates.repeats(answer(all_of_it), again)}
+    return pd.DataFrame(columns, index=pd.Index(subjects, name="subject", dtype="str"))
 
 
 def segments(features: pd.DataFrame) -> pd.DataFrame:
     """Customers by country (home or abroad), by how many products they bought and by how lately."""
-    own = features[features["subject"] != history.CATALOGUE]
-    each = own.groupby("subject").agg(products=("item", "size"), days=("days", "min"), country=("country", "first"))
+    own = features[features["subject"] != history.CATALOGUE].sort_values(["subject", "days", "item"])
+    each = own.groupby("subject").agg(products=("item", "size"), days=("days", "first"), country=("country", "first"))
     return pd.DataFrame(
         {
             "country": np.where(each["country"] == "United Kingdom", "home", "abroad"),
@@ -232,65 +202,32 @@ def example() -> list[Request]:
 
 
 def dump(fitted: Fitted) -> dict[str, bytes]:
-    """items.json and one .npy per array."""
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "starts": fitted.neighbours.starts,
-        "columns": fitted.neighbours.columns,
-        "weights": fitted.neighbours.weights,
-        "popularity": fitted.popularity,
-    }
-    return {"items.json": msgspec.json.encode(fitted.codes), **{f"{n}.npy": _npy(a) for n, a in arrays.items()}}
+    """model.json and one .npy per array."""
+    return recommender.dump(fitted)
 
 
 def load(files: Mapping[str, bytes]) -> Fitted:
-    """What `dump` wrote.
-
-    Raises:
-        TamperError: for a file that is missing or cannot be read, or arrays that do not fit together.
-    """
-    try:
-        codes = msgspec.json.decode(files["items.json"], type=tuple[str, ...])
-        arrays = {
-            name: np.load(io.BytesIO(files[f"{name}.npy"]), allow_pickle=False)
-            for name in ("starts", "columns", "weights", "popularity")
-        }
-    except (KeyError, ValueError, EOFError, msgspec.DecodeError) as error:
-        raise TamperError("recommendation artifact", expected="the files of dump", got=repr(error)) from error
-    kept = Neighbours(starts=arrays["starts"], columns=arrays["columns"], weights=arrays["weights"])
-    if kept.size != len(codes) or len(arrays["popularity"]) != len(codes):
-        raise TamperError("recommendation artifact", expected=f"arrays for {len(codes)} items", got=kept.size)
-    return Fitted(codes=codes, position=_positions(codes), neighbours=kept, popularity=arrays["popularity"])
+    """What `dump` wrote. Raises TamperError for files it cannot read or that do not fit together."""
+    return recommender.load(files)
 
 
-def _fitted(index: Index, kept: Neighbours) -> Fitted:
-    codes = tuple(index.catalogue.codes)
-    rank = np.argsort(np.argsort(-index.catalogue.trend, kind="stable"), kind="stable")
-    popularity = (1.0 - (rank + 1) / (len(codes) + 1)).astype(np.float32)
-    return Fitted(codes=codes, position=_positions(codes), neighbours=kept, popularity=popularity)
+def _learnable(tables: Tables, as_of: datetime, params: Params) -> Index:
+    known = history.index(build(tables, as_of, params))
+    if not known.subjects:
+        raise ModelError(
+            "recommendation", expected=f"a purchase before {as_of.isoformat()}", got="none", do="ingest orders first"
+        )
+    return known
 
 
-def _matrix(index: Index) -> Any:
-    rows = np.repeat(np.arange(len(index.subjects)), np.diff(index.starts))
-    shape = (len(index.subjects), len(index.catalogue.codes))
-    return neighbours.interactions(rows, index.items, np.ones(len(rows), np.float32), shape)
+def _matrix(known: Index) -> Any:
+    """Customers x products, 1 where bought."""
+    rows = np.repeat(np.arange(len(known.subjects)), np.diff(known.starts))
+    return neighbours.interactions(rows, known.items, (len(known.subjects), len(known.catalogue.codes)))
 
 
-def _positions(codes: Sequence[str]) -> dict[str, int]:
-    return {code: at for at, code in enumerate(codes)}
-
-
-def _npy(array: npt.NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _cut(values: pd.Series, edges: list[float], labels: list[str]) -> npt.NDArray[np.object_]:
-    return np.asarray(pd.cut(values, edges, labels=labels).astype("str"), dtype=object)
-
-
-def _checked(request: Request) -> Request:
-    """Decoding checks the same limits; this is for requests made in Python."""
+def _query(request: Request) -> Query:
+    """The request checked. Decoding checks the same limits; this is for requests made in Python."""
     if not 1 <= request.k <= MAX_K:
         raise InputError("$.k", expected=f"1 to {MAX_K}", got=request.k)
     if len(request.recent) > MAX_RECENT:
@@ -298,57 +235,23 @@ def _checked(request: Request) -> Request:
     for at, code in enumerate(request.recent):
         if len(code) > MAX_CODE:
             raise InputError(f"$.recent[{at}]", expected=f"at most {MAX_CODE} characters", got=len(code))
-    return request
-
-
-def _known(index: Index, request: Request) -> set[int]:
-    """Catalogue positions of what the customer bought or has in the basket."""
-    position = index.catalogue.position
-    codes = (position.get(orders.product_code(code)) for code in request.recent)
-    return set(index.items[index.rows(request.customer)].tolist()) | {at for at in codes if at is not None}
-
-
-def _propose(fitted: Fitted, index: Index, request: Request) -> Proposal:
-    codes = index.catalogue.codes
-    held = {fitted.position[codes[at]] for at in _known(index, request) if codes[at] in fitted.position}
-    basket = (fitted.position.get(orders.product_code(code)) for code in request.recent)
-    held |= {at for at in basket if at is not None}
-    items = np.array(sorted(held), dtype=np.int64)
-    values = neighbours.scores(fitted.neighbours, items, np.ones(len(items))) + 1e-6 * fitted.popularity
-    if request.exclude_bought:
-        values[items] = -np.inf
-    best = neighbours.top(values, request.k + SPARE)
-    return Proposal(items=tuple(fitted.codes[at] for at in best), scores=tuple(values[best].tolist()))
-
-
-def _decide(proposal: Proposal, request: Request, index: Index | None, policy: Policy) -> Decided:
-    slate: list[int] = []
-    overruled: set[str] = set()
-    families: dict[str, int] = {}
-    known = _known(index, request) if index and request.exclude_bought else set()
-    size = min(request.k, policy.max_items)
-    for at, code in enumerate(proposal.items):
-        if len(slate) == size:
-            break
-        broken = _broken(code, index, known, policy) or (
-            "max_per_family" if families.get(code[:5], 0) >= policy.max_per_family else ""
-        )
-        if broken:
-            overruled.add(broken)
-            continue
-        families[code[:5]] = families.get(code[:5], 0) + 1
-        slate.append(at)
-    if len(slate) == size < request.k:
-        overruled.add("max_items")
-    return Decided(
-        items=tuple(proposal.items[at] for at in slate),
-        scores=tuple(proposal.scores[at] for at in slate),
-        overruled=tuple(sorted(overruled)),
+    return Query(
+        subject=request.customer,
+        recent=tuple(orders.product_code(code) for code in request.recent),
+        exclude_known=request.exclude_bought,
+        count=request.k + SPARE,
     )
 
 
-def _broken(code: str, index: Index | None, known: set[int], policy: Policy) -> str:
-    """The name of the rule that keeps this product out of any slate, or empty."""
+def _known(index: Index | None, request: Request) -> set[int]:
+    """Catalogue positions that the request wants left out."""
+    if index is None or not request.exclude_bought:
+        return set()
+    return index.known(request.customer, (orders.product_code(code) for code in request.recent))
+
+
+def _broken(index: Index | None, known: set[int], policy: Policy, code: str) -> str:
+    """The rule that keeps this product out of any slate, or empty."""
     if not orders.PRODUCT_CODE.fullmatch(code):
         return "not_a_product"
     if index is None:
@@ -357,3 +260,12 @@ def _broken(code: str, index: Index | None, known: set[int], policy: Policy) -> 
     if at < 0 or index.catalogue.days[at] > policy.withdrawn_after_days:
         return "withdrawn"
     return "already_bought" if at in known else ""
+
+
+def _family(code: str) -> str:
+    """Variants (colour, size) share the first five digits."""
+    return code[:5]
+
+
+def _cut(values: pd.Series, edges: list[float], labels: list[str]) -> npt.NDArray[np.object_]:
+    return np.asarray(pd.cut(values, edges, labels=labels).astype("str"), dtype=object)

@@ -1,10 +1,11 @@
 """Who bought what, arranged two ways: the long feature frame, and an index for looking up one customer.
 
-The frame has one row per (subject, item) and one per catalogue item (subject empty); column names are fixed here.
+The frame has one row per (subject, item) bought and one per item of the catalogue, whose subject is empty.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -16,89 +17,93 @@ from models.kit import split
 
 CATALOGUE = ""  # the subject of a catalogue row
 DAY = pd.Timedelta(days=1)
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of every product, arrays of one length in order of `codes`."""
+    """What is known of every product: arrays of one length, in order of `codes`."""
 
-    codes: npt.NDArray[np.object_]
+    codes: tuple[str, ...]
     position: dict[str, int]
-    days: npt.NDArray[np.float64]  # since the last sale
-    trend: npt.NDArray[np.float64]  # decayed number of orders
-    buyers: npt.NDArray[np.int64]
+    days: Floats  # since the last sale
+    orders: Floats
+    trend: Floats  # orders, halved each half-life
+    buyers: Ints
 
 
 class Index(msgspec.Struct, frozen=True, kw_only=True):
-    """The feature frame by customer. `start[s] : start[s + 1]` are the rows of customer `subjects[s]`."""
+    """The feature frame by customer: `starts[s] : starts[s + 1]` are the rows of customer number s."""
 
     catalogue: Catalogue
     subjects: dict[str, int]
-    starts: npt.NDArray[np.int64]
-    items: npt.NDArray[np.int64]  # positions in the catalogue
-    days: npt.NDArray[np.float64]
-    orders: npt.NDArray[np.int64]
+    starts: Ints
+    items: Ints  # positions in the catalogue
+    days: Floats  # since the customer's last order of the item
+    orders: Floats  # of the customer with the item
 
     def rows(self, subject: str | None) -> slice:
-        """The rows of a customer; an empty slice for one never seen."""
+        """The rows of a customer; none for one never seen."""
         at = self.subjects.get(subject, -1) if subject else -1
         return slice(0, 0) if at < 0 else slice(int(self.starts[at]), int(self.starts[at + 1]))
 
+    def known(self, subject: str | None, codes: Iterable[str]) -> set[int]:
+        """Catalogue positions of what the customer bought and of the given codes; unknown ones are ignored."""
+        found = {self.catalogue.position.get(code, -1) for code in codes} - {-1}
+        return found.union(self.items[self.rows(subject)].tolist())
+
 
 def features(lines: pd.DataFrame, as_of: datetime, half_life_days: float) -> pd.DataFrame:
-    """The long frame from cleaned purchases (see `models.kit.orders`), sorted by subject and item."""
-    now = split.utc(as_of)
-    lines = lines.assign(days=(now - lines["time"]) / DAY, spend=lines["units"] * lines["price"])
-    lines["decayed"] = np.exp2(-lines["days"] / half_life_days)
-    own = _rows(lines[lines["subject"].notna()], ["subject", "item"])
-    catalogue = _rows(lines, ["item"])
-    catalogue["subject"], catalogue["country"] = CATALOGUE, ""
-    buyers = own.groupby("item").size()
-    catalogue["buyers"] = buyers.reindex(catalogue["item"]).fillna(0).to_numpy()
-    own["buyers"] = 1
+    """The long frame from cleaned purchases (see `models.kit.orders`), catalogue first, then by subject and item."""
+    days = (split.utc(as_of) - lines["time"]) / DAY
+    lines = lines.assign(days=days, spend=lines["units"] * lines["price"], decayed=np.exp2(-days / half_life_days))
+    own = _rows(lines[lines["subject"].notna()], ["subject", "item"]).assign(buyers=1)
+    catalogue = _rows(lines, ["item"]).assign(subject=CATALOGUE, country="")
+    catalogue["buyers"] = own["item"].value_counts().reindex(catalogue["item"]).fillna(0).to_numpy()
     frame = pd.concat([catalogue, own], ignore_index=True)
-    return frame.astype({"buyers": "int64", "orders": "int64", "subject": "str", "item": "str", "country": "str"})
+    return frame.astype({"buyers": "int64", "orders": "int64"})
 
 
 def _rows(lines: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    once = lines.groupby([*keys, "invoice"], observed=True).agg(
+    """One row per key. Several lines of one order count as one order."""
+    by_order = lines.groupby([*keys, "invoice"], observed=True, sort=False)
+    once = by_order.agg(
         days=("days", "min"),
         units=("units", "sum"),
         spend=("spend", "sum"),
         decayed=("decayed", "max"),
         country=("country", "last"),
     )
-    return (
-        once.groupby(level=keys, observed=True)
-        .agg(
-            orders=("days", "size"),
-            days=("days", "min"),
-            units=("units", "sum"),
-            spend=("spend", "sum"),
-            trend=("decayed", "sum"),
-            country=("country", "last"),
-        )
-        .reset_index()
+    rows = once.groupby(level=keys, observed=True).agg(
+        orders=("days", "size"),
+        days=("days", "min"),
+        units=("units", "sum"),
+        spend=("spend", "sum"),
+        trend=("decayed", "sum"),
+        country=("country", "last"),
     )
+    return rows.reset_index().astype({**dict.fromkeys(keys, "str"), "country": "str"})
 
 
 def index(frame: pd.DataFrame) -> Index:
     """The frame arranged for look-up; the order of its rows does not matter."""
     frame = frame.sort_values(["subject", "item"], kind="stable")
     products, own = frame[frame["subject"] == CATALOGUE], frame[frame["subject"] != CATALOGUE]
-    codes = products["item"].to_numpy(dtype=object)
+    codes = tuple(products["item"])
     position = {code: at for at, code in enumerate(codes)}
-    subjects, starts = np.unique(own["subject"].to_numpy(dtype=object), return_index=True)
+    numbers, subjects = pd.factorize(own["subject"])  # in order of appearance, which is sorted
     return Index(
         catalogue=Catalogue(
             codes=codes,
             position=position,
             days=products["days"].to_numpy(np.float64),
+            orders=products["orders"].to_numpy(np.float64),
             trend=products["trend"].to_numpy(np.float64),
             buyers=products["buyers"].to_numpy(np.int64),
         ),
         subjects={subject: at for at, subject in enumerate(subjects)},
-        starts=np.append(starts, len(own)).astype(np.int64),
+        starts=np.searchsorted(numbers, np.arange(len(subjects) + 1)).astype(np.int64),
         items=own["item"].map(position).to_numpy(np.int64),
         days=own["days"].to_numpy(np.float64),
-        orders=own["orders"].to_numpy(np.int64),
+        orders=own["orders"].to_numpy(np.float64),
     )

@@ -1,109 +1,129 @@
 """Item-to-item weights learned from who bought what: EASE and cosine, kept as the strongest neighbours per item.
 
-Learning needs scipy; answering (`scores`) needs numpy only. All sums run in a fixed order per request, so a batch
-answers exactly as its requests one by one.
+Needs scipy, which is imported where it is used so that the rules work without it. Every sum runs in the order of
+its own history, so a batch answers exactly as its requests one by one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 
-class Neighbours(msgspec.Struct, frozen=True, kw_only=True):
-    """A sparse square matrix by rows: from an item of the history to the items it speaks for."""
+def interactions(rows: Ints, columns: Ints, shape: tuple[int, int]) -> sp.csr_array:
+    """A (subjects x items) matrix of ones where a subject bought an item."""
+    import scipy.sparse as sp  # noqa: PLC0415 - the rules work without scipy
 
-    starts: npt.NDArray[np.int64]  # (items + 1,)
-    columns: npt.NDArray[np.uint16]  # (n,)
-    weights: npt.NDArray[np.float16]  # (n,)
-
-    @property
-    def size(self) -> int:
-        return len(self.starts) - 1
+    matrix = sp.csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
+    matrix.data[:] = 1.0
+    return matrix
 
 
-def interactions(rows: Ints, columns: Ints, weights: Floats, shape: tuple[int, int]) -> sp.csr_array:
-    """A sparse (subjects x items) matrix; several entries of one cell keep the largest weight."""
-    import scipy.sparse as sp  # noqa: PLC0415 - answering and the rules work without scipy
+def damped(matrix: sp.csr_array, subject_power: float, item_power: float) -> sp.csr_array:
+    """Rows divided by (items of the subject)^subject_power, columns by (buyers of the item)^item_power.
 
-    order = np.lexsort((weights, columns, rows))
-    rows, columns, weights = rows[order], columns[order], weights[order]
-    last = np.append((rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1]), True)[: len(rows)]
-    return sp.csr_array((weights[last], (rows[last], columns[last])), shape=shape, dtype=np.float32)
+    Both are scaled to a mean of one, so that a ridge keeps its meaning. Stops a few wholesalers and the best
+    sellers from explaining everything.
+    """
+    import scipy.sparse as sp  # noqa: PLC0415 - the rules work without scipy
+
+    subjects = np.maximum(matrix.sum(axis=1), 1.0) ** -subject_power
+    items = (matrix.sum(axis=0) + 1.0) ** -item_power
+    return sp.csr_array(sp.diags_array(subjects / subjects.mean()) @ matrix @ sp.diags_array(items / items.mean()))
 
 
-def ease(matrix: sp.csr_array, ridge: float) -> Floats:
+def ease(matrix: sp.csr_array, ridge: float) -> Matrix:
     """EASE (Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data"): (items x items), zero diagonal.
 
-    P = (X'X + ridge I)^-1, B = I - P / diag(P) by columns. Float32 Cholesky (LAPACK potrf, potri).
+    P = (X'X + ridge I)^-1, B = -P / diag(P) by columns. Float32 Cholesky (LAPACK potrf, potri).
     """
-    from scipy.linalg import lapack  # noqa: PLC0415 - answering and the rules work without scipy
+    from scipy.linalg import lapack  # noqa: PLC0415 - the rules work without scipy
 
-    gram = (matrix.T @ matrix).toarray(order="F").astype(np.float32, order="F")
+    gram = np.asfortranarray((matrix.T @ matrix).toarray(), dtype=np.float32)
     gram[np.diag_indices_from(gram)] += ridge
     factor, _ = lapack.spotrf(gram, lower=1, overwrite_a=1)
     inverse, _ = lapack.spotri(factor, lower=1, overwrite_c=1)
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
-    weights: Floats = (-inverse / np.diag(inverse)[None, :]).astype(np.float32)
+    weights: Matrix = np.ascontiguousarray(-inverse / np.diag(inverse)[None, :], dtype=np.float32)
     np.fill_diagonal(weights, 0.0)
     return weights
 
 
-def cosine(matrix: sp.csr_array) -> Floats:
+def cosine(matrix: sp.csr_array) -> Matrix:
     """Cosine between items by who bought them: (items x items), zero diagonal."""
     gram = (matrix.T @ matrix).toarray().astype(np.float32)
     norms = np.sqrt(np.maximum(np.diag(gram), np.float32(1e-9)))
-    weights: Floats = (gram / norms[:, None] / norms[None, :]).astype(np.float32)
+    weights: Matrix = (gram / norms[:, None] / norms[None, :]).astype(np.float32)
     np.fill_diagonal(weights, 0.0)
     return weights
 
 
-def strongest(weights: Floats, keep: int) -> Neighbours:
-    """The `keep` largest absolute weights towards each item (column), as rows."""
+def strongest(weights: Matrix, keep: int) -> sp.csr_array:
+    """The `keep` largest positive and negative weights towards each item (column); rows are items of a history.
+
+    Weights are rounded to half precision, which is how they are stored.
+    """
     size = len(weights)
+    strength = np.abs(weights)
     if keep < size:
-        limit = np.partition(np.abs(weights), size - keep, axis=0)[size - keep]
-        weights = np.where(np.abs(weights) >= limit[None, :], weights, np.float32(0))
-    rows, columns = np.nonzero(weights)
-    return Neighbours(
-        starts=np.searchsorted(rows, np.arange(size + 1)).astype(np.int64),
-        columns=columns.astype(np.uint16),
-        weights=weights[rows, columns].astype(np.float16),
-    )
+        limit = np.partition(strength, size - keep, axis=0)[size - keep]
+        strength[strength < limit[None, :]] = 0.0
+    rows, columns = np.nonzero(strength)
+    starts = np.searchsorted(rows, np.arange(size + 1))
+    return sparse(starts, columns, weights[rows, columns].astype(np.float16))
 
 
-def none(size: int) -> Neighbours:
+def sparse(starts: npt.NDArray[Any], columns: npt.NDArray[Any], weights: npt.NDArray[Any]) -> sp.csr_array:
+    """The arrays of a square matrix by rows, ready for `scores`."""
+    import scipy.sparse as sp  # noqa: PLC0415 - the rules work without scipy
+
+    size = len(starts) - 1
+    parts = (weights.astype(np.float32), columns.astype(np.int32), starts.astype(np.int32))
+    return sp.csr_array(parts, shape=(size, size))
+
+
+def none(size: int) -> sp.csr_array:
     """No neighbours at all, for a model that only knows popularity."""
-    return Neighbours(
-        starts=np.zeros(size + 1, dtype=np.int64), columns=np.zeros(0, np.uint16), weights=np.zeros(0, np.float16)
-    )
+    return sparse(np.zeros(size + 1), np.zeros(0), np.zeros(0))
 
 
-def scores(neighbours: Neighbours, items: Ints, strengths: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Score of every item for one history: the sum over its items of strength times weight. Shape (items,)."""
-    starts, counts = neighbours.starts[items], np.diff(neighbours.starts)[items]
-    if not counts.sum():
-        return np.zeros(neighbours.size)
-    first = np.repeat(starts - np.append(0, np.cumsum(counts)[:-1]), counts)
-    at = first + np.arange(counts.sum())
-    values = neighbours.weights[at].astype(np.float64) * np.repeat(strengths, counts)
-    return np.asarray(np.bincount(neighbours.columns[at], values, neighbours.size), dtype=np.float64)
+def scores(weights: sp.csr_array, items: Sequence[Ints], strengths: Sequence[Floats]) -> Floats:
+    """Score of every item for each history: the sum over the history of strength times weight.
+
+    Args:
+        items, strengths: one array per history.
+
+    Returns:
+        (histories x items).
+    """
+    import scipy.sparse as sp  # noqa: PLC0415 - the rules work without scipy
+
+    starts = np.cumsum([0, *(len(one) for one in items)], dtype=np.int32)
+    parts = (np.concatenate(strengths).astype(np.float32), np.concatenate(items).astype(np.int32), starts)
+    histories = sp.csr_array(parts, shape=(len(items), weights.shape[0]))
+    return np.asarray((histories @ weights).toarray(), dtype=np.float64)
 
 
-def top(scores_: npt.NDArray[np.float64], count: int) -> Ints:
-    """Positions of the `count` largest finite scores, best first; equal scores by position."""
-    count = min(count, int(np.isfinite(scores_).sum()))
+def top(values: Floats, count: int) -> list[Ints]:
+    """Positions of the `count` largest finite values of each row, best first; equal values by position."""
+    rows, size = values.shape
+    count = min(count, size)
     if count == 0:
-        return np.zeros(0, dtype=np.int64)
-    limit = np.partition(scores_, len(scores_) - count)[len(scores_) - count]
-    at = np.flatnonzero(scores_ >= limit)
-    return at[np.argsort(-scores_[at], kind="stable")][:count]
+        return [np.zeros(0, dtype=np.int64)] * rows
+    limits = np.partition(values, size - count, axis=1)[:, size - count]
+    row, column = np.nonzero((values >= limits[:, None]) & np.isfinite(values))
+    order = np.lexsort((column, -values[row, column], row))
+    row, column = row[order], column[order]
+    bounds = np.searchsorted(row, np.arange(rows + 1))
+    return [column[start : min(start + count, end)] for start, end in itertools.pairwise(bounds)]

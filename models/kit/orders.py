@@ -14,6 +14,7 @@ Lines without a customer stay, with `subject` missing: they count for a product'
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 
 import numpy as np
@@ -26,6 +27,7 @@ from models.kit import split
 COLUMNS = ("invoice_no", "stock_code", "quantity", "invoice_date", "unit_price", "customer_id", "country")
 PRODUCT_CODE = re.compile(r"[0-9]{5}[A-Z]{0,3}")
 EVENT_TIME = "invoice_date"
+Floats = npt.NDArray[np.float64]
 
 
 def product_code(code: str) -> str:
@@ -33,82 +35,102 @@ def product_code(code: str) -> str:
     return code.strip().upper()
 
 
-def is_product(codes: pd.Series) -> pd.Series:
-    """True where a normalised code names a product (five digits, up to three letters)."""
-    return codes.str.fullmatch(PRODUCT_CODE).fillna(False).astype(bool)
-
-
 def purchases(orders: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
     """Net purchase lines strictly before `as_of`.
 
     Returns:
-        invoice, item, subject (missing for none), time (UTC), units (> 0, net of cancellations),
-        price (GBP a unit), country; ordered by time, then invoice, item and units.
+        invoice, item, subject (missing for none), country (all categorical), time (UTC), units (> 0, net of
+        cancellations), price (GBP a unit); ordered by time, then invoice, item, units and price.
+
+    Raises:
+        SchemaError: when a column is missing.
     """
+    missing = [name for name in COLUMNS if name not in orders.columns]
+    if missing:
+        raise SchemaError("table orders", expected=f"columns {list(COLUMNS)}", got=f"none named {missing}")
     lines = _tidy(split.before(orders, EVENT_TIME, as_of))
-    lines = lines[is_product(lines["item"]) & (lines["price"] > 0)]
-    cancelled = lines["invoice"].str.startswith("C")
+    cancelled = _flag(lines["invoice"], lambda invoice: invoice.startswith("C"))
     bought = lines[~cancelled & (lines["units"] > 0)].reset_index(drop=True)
-    taken_back = lines[cancelled & (lines["units"] < 0)]
-    bought["units"] = net(bought, taken_back)
+    bought["units"] = net(bought, lines[cancelled & (lines["units"] < 0)])
     return bought[bought["units"] > 0].reset_index(drop=True)
 
 
-def net(bought: pd.DataFrame, taken_back: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Units of each purchase (ordered by time) that were not cancelled later by the same subject.
+def net(bought: pd.DataFrame, taken_back: pd.DataFrame) -> Floats:
+    """Units of each purchase that were not cancelled later by the same subject; both frames ordered by time.
 
     A cancellation takes back the newest earlier purchase of exactly its quantity; failing that it eats into the
     newest earlier ones. Without a customer only an exact quantity of the same item is believed.
     """
-    units: npt.NDArray[np.float64] = bought["units"].to_numpy(dtype=np.float64, copy=True)
-    times = bought["time"].to_numpy()
-    keys = _keys(bought)
-    concerned = np.flatnonzero(keys.isin(set(_keys(taken_back))))
-    rows_of = {key: concerned[at] for key, at in keys.iloc[concerned].groupby(keys.iloc[concerned]).indices.items()}
-    ordered = taken_back.sort_values("time", kind="stable")
-    for key, time, amount, subject in zip(
-        _keys(ordered), ordered["time"].to_numpy(), -ordered["units"].to_numpy(), ordered["subject"], strict=True
-    ):
-        rows = rows_of.get(key)
-        if rows is not None:
-            earlier = rows[: np.searchsorted(times[rows], time, side="right")]
-            _take_back(units, earlier[units[earlier] > 0], amount, exact_only=pd.isna(subject))
+    units: Floats = bought["units"].to_numpy(dtype=np.float64, copy=True)
+    times = bought["time"].dt.tz_localize(None).to_numpy()
+    keys, cancelled_keys = _keys(bought), _keys(taken_back)
+    concerned = np.flatnonzero(np.isin(keys, cancelled_keys))
+    by_key = concerned[np.argsort(keys[concerned], kind="stable")]
+    first = np.searchsorted(keys[by_key], cancelled_keys, side="left")
+    last = np.searchsorted(keys[by_key], cancelled_keys, side="right")
+    cancellations = zip(
+        first,
+        last,
+        taken_back["time"].dt.tz_localize(None).to_numpy(),
+        -taken_back["units"],
+        taken_back["subject"].isna(),
+        strict=True,
+    )
+    for start, end, time, amount, nobody in cancellations:
+        rows = by_key[start:end]
+        earlier = rows[: np.searchsorted(times[rows], time, side="right")]
+        _take_back(units, earlier[units[earlier] > 0], amount, exact_only=nobody)
     return units
 
 
-def _take_back(
-    units: npt.NDArray[np.float64], open_rows: npt.NDArray[np.intp], amount: float, *, exact_only: bool
-) -> None:
+def _take_back(units: Floats, open_rows: npt.NDArray[np.intp], amount: float, *, exact_only: bool) -> None:
     exact = open_rows[units[open_rows] == amount]
     if len(exact):
         units[exact[-1]] = 0.0
-    elif not exact_only:
-        for row in open_rows[::-1]:
-            taken = min(units[row], amount)
-            units[row] -= taken
-            amount -= taken
-            if amount <= 0:
-                return
+        return
+    for row in () if exact_only else open_rows[::-1]:
+        taken = min(units[row], amount)
+        units[row] -= taken
+        amount -= taken
+        if amount <= 0:
+            return
 
 
-def _keys(lines: pd.DataFrame) -> pd.Series:
-    return lines["subject"].fillna("") + "/" + lines["item"]
+def _keys(lines: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """One number for each (subject, item); nobody is a subject of its own."""
+    subjects = lines["subject"].cat.codes.to_numpy(np.int64) + 1
+    return np.asarray(subjects * len(lines["item"].cat.categories) + lines["item"].cat.codes.to_numpy(np.int64))
 
 
 def _tidy(orders: pd.DataFrame) -> pd.DataFrame:
-    """Fixed names and types, exact duplicates once, ordered by time and content so that row order cannot matter."""
-    missing = [name for name in COLUMNS if name not in orders.columns]
-    if missing:
-        raise SchemaError("table orders", expected=f"columns {list(COLUMNS)}", got=f"none named {missing}")
+    """Product lines with fixed names and types, exact duplicates once, in an order that input order cannot change."""
     tidy = pd.DataFrame(
         {
-            "invoice": orders["invoice_no"].astype("str").str.strip().str.upper(),
-            "item": orders["stock_code"].astype("str").str.strip().str.upper(),
-            "subject": orders["customer_id"].astype("str"),
-            "time": orders["invoice_date"],
-            "units": orders["quantity"].astype("float64"),
-            "price": orders["unit_price"].astype("float64"),
-            "country": orders["country"].astype("str"),
+            "invoice": _coded(orders["invoice_no"]),
+            "item": _coded(orders["stock_code"]),
+            "subject": _coded(orders["customer_id"], upper=False),
+            "country": _coded(orders["country"], upper=False),
+            "time": orders[EVENT_TIME].array,
+            "units": orders["quantity"].to_numpy(np.float64),
+            "price": orders["unit_price"].to_numpy(np.float64),
         }
-    ).drop_duplicates()
-    return tidy.sort_values(["time", "invoice", "item", "units", "price", "country", "subject"], kind="stable")
+    )
+    tidy = tidy[_flag(tidy["item"], lambda item: bool(PRODUCT_CODE.fullmatch(item))) & (tidy["price"] > 0)]
+    order = ["time", "invoice", "item", "units", "price", "country", "subject"]
+    return tidy.drop_duplicates().sort_values(order, kind="stable", ignore_index=True)
+
+
+def _coded(column: pd.Series, *, upper: bool = True) -> pd.Categorical:
+    """The column as a categorical of stripped names in sorted order; null stays null."""
+    codes, raw = pd.factorize(column)
+    names = [str(name).strip().upper() if upper else str(name) for name in raw]
+    categories = sorted(set(names))
+    position = {name: at for at, name in enumerate(categories)}
+    lookup = np.array([position[name] for name in names] + [-1], dtype=np.int64)
+    return pd.Categorical.from_codes(lookup[codes], categories=pd.Index(categories, dtype="str"))
+
+
+def _flag(column: pd.Series, test: Callable[[str], bool]) -> npt.NDArray[np.bool_]:
+    """`test` of each value, asked once for each category; null is False."""
+    answers = np.array([test(name) for name in column.cat.categories] + [False], dtype=np.bool_)
+    return np.asarray(answers[column.cat.codes.to_numpy()])
