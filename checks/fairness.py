@@ -1,0 +1,94 @@
+"""How a metric differs between segments of subjects: the gap of each to the whole, with an interval.
+
+Read by the bias gate and by the audit. Pure: per-subject values in, figures out; point estimates are fairlearn's
+MetricFrame, intervals a bootstrap of subjects within the segment and within the rest.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from checks.metrics import bootstrap_means
+
+Floats = npt.NDArray[np.float64]
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
+    """One segment of one kind. The gap is (mean of the segment - mean of the whole) / |mean of the whole|."""
+
+    kind: str
+    name: str
+    count: int
+    mean: float
+    gap: float
+    low: float
+    high: float
+
+
+class Fairness(msgspec.Struct, frozen=True, kw_only=True):
+    """All segments judged, and those too small to judge (kind, name, count)."""
+
+    overall: float
+    count: int
+    segments: tuple[Segment, ...]
+    small: tuple[tuple[str, str, int], ...]
+
+    @property
+    def worst(self) -> Segment | None:
+        """The segment with the largest gap, either way; None when none was large enough to judge."""
+        return max(self.segments, key=lambda segment: abs(segment.gap), default=None)
+
+
+def by_segment(
+    values: pd.Series, segments: pd.DataFrame, *, min_rows: int, samples: int = 1000, seed: int = 0
+) -> Fairness:
+    """The metric of each segment against the whole.
+
+    Args:
+        values: the metric per subject (index `subject`); missing values and subjects without segment are left out.
+        segments: one string column per kind of segment (index `subject`).
+        min_rows: a smaller segment is counted, not judged.
+    """
+    values = values[values.notna() & values.index.isin(segments.index)]
+    judged: list[Segment] = []
+    small: list[tuple[str, str, int]] = []
+    overall = float(values.mean()) if len(values) else float("nan")
+    for kind in segments.columns if len(values) else ():
+        groups = segments[kind].reindex(values.index).astype("str")
+        for name, (count, mean) in _means(values, groups).items():
+            if count < min_rows or overall == 0:
+                small.append((str(kind), name, count))
+                continue
+            low, high = _interval(values.to_numpy(np.float64), (groups == name).to_numpy(np.bool_), samples, seed)
+            gap = (mean - overall) / abs(overall)
+            judged.append(Segment(kind=str(kind), name=name, count=count, mean=mean, gap=gap, low=low, high=high))
+    return Fairness(overall=overall, count=len(values), segments=tuple(judged), small=tuple(small))
+
+
+def _means(values: pd.Series, groups: pd.Series) -> dict[str, tuple[int, float]]:
+    """Count and mean of each segment, sorted by name."""
+    from fairlearn.metrics import MetricFrame, count  # noqa: PLC0415 - half a second that only this check needs
+
+    frame = MetricFrame(
+        metrics={"count": count, "mean": _mean}, y_true=values, y_pred=values, sensitive_features=groups
+    ).by_group.sort_index()
+    return {str(name): (int(row["count"]), float(row["mean"])) for name, row in frame.iterrows()}
+
+
+def _mean(y_true: pd.Series, y_pred: pd.Series) -> float:
+    """The metric is computed per subject already: fairlearn is given the same values twice."""
+    del y_pred
+    return float(np.mean(y_true))
+
+
+def _interval(values: Floats, inside: npt.NDArray[np.bool_], samples: int, seed: int) -> tuple[float, float]:
+    """95 % percentile interval of the relative gap; segment and rest are resampled apart, so sizes stay."""
+    share = float(inside.mean())
+    within = bootstrap_means(values[inside], samples, seed)
+    rest = bootstrap_means(values[~inside], samples, seed + 1) if share < 1 else 0.0
+    whole = share * within + (1.0 - share) * rest
+    gaps = (within - whole) / np.abs(np.where(whole == 0, np.nan, whole))
+    return float(np.nanquantile(gaps, 0.025)), float(np.nanquantile(gaps, 0.975))
