@@ -84,6 +84,23 @@ def source_url(variable: str, environ: Mapping[str, str] | None = None) -> str:
     return url
 
 
+def overlay(folder: Path, target: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Copies the YAML files of a configuration to `target`, with `changes` merged in by file name.
+
+    For a configuration that differs in a few values from another one: the demo's, a test's.
+    """
+    for path in sorted(folder.rglob("*.yaml")):
+        name = path.relative_to(folder)
+        problems: list[str] = []
+        data = _merged(_yaml(path, problems), dict(changes.get(str(name), {})))
+        if problems:
+            raise ConfigError(problems)
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        new = (target / name).with_suffix(".new")
+        new.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        new.replace(target / name)
+
+
 def config_digest(config: Config, model: str) -> str:
     """SHA-256 of all that was decided about one model: its own file, its datasets and the house's defaults."""
     chosen = config.models[model]

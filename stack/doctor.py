@@ -6,6 +6,7 @@ Reads the environment, `home/stack.json`, the ledger, MLflow and Prefect; writes
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
@@ -18,6 +19,7 @@ from errors import GrownetError
 from stack.state import connected
 from tasks.operate import opened, verify_audit
 
+CREDENTIALS = re.compile(r"://[^/@]+@")
 PACKAGES = ("prefect", "mlflow", "great-expectations", "evidently", "deltalake", "pandas", "sqlalchemy", "fastapi")
 
 
@@ -27,7 +29,7 @@ def check_up(settings: Settings) -> dict[str, Any]:
     Prefect and MLflow that are not running are reported, and are no fault: serving and guard live without them.
     """
     running = connected(settings)
-    hidden = {name: "***" if name in settings.secrets and value else str(value) for name, value in running}
+    hidden = {name: _hidden(str(value), secret=name in settings.secrets) for name, value in running}
     checks = {
         "configuration": _tried(lambda: f"{len(load(settings.configs).models)} model(s)"),
         "ledger": _tried(lambda: _ledger(running)),
@@ -41,6 +43,11 @@ def check_up(settings: Settings) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
     }
+
+
+def _hidden(value: str, *, secret: bool) -> str:
+    """A secret as stars; an address without the user and password in it."""
+    return "***" if secret and value else CREDENTIALS.sub("://***@", value)
 
 
 def _ledger(settings: Settings) -> str:

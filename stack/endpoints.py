@@ -35,7 +35,7 @@ class _Mails:
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802  (aiosmtpd's name)
         mail = message_from_bytes(envelope.content, policy=default)
         body = mail.get_body(("plain",))
-        text = str(body.get_content()) if body else ""
+        text = str(body.get_content()).replace("\r\n", "\n") if body else ""
         self._box.mails.append((str(mail["subject"]), tuple(envelope.rcpt_tos), text))
         return "250 kept"
 

@@ -58,9 +58,7 @@ def orders(parquet: Path, start: datetime) -> list[Order]:
         & ~frame["invoice_no"].str.startswith("C")
     )
     grouped = frame[real].groupby("invoice_no", sort=False)
-    first = grouped.agg(
-        at=("invoice_date", "min"), customer=("customer_id", "first"), codes=("stock_code", tuple)
-    )
+    first = grouped.agg(at=("invoice_date", "min"), customer=("customer_id", "first"), codes=("stock_code", tuple))
     return [
         Order(customer=str(int(row.customer)), at=row.at.to_pydatetime(), codes=tuple(dict.fromkeys(row.codes)))
         for row in first.sort_values("at").itertuples()

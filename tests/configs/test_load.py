@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.load import HERE, config_digest, load, settings
+from configs.load import HERE, config_digest, load, overlay, settings
 from errors import ConfigError
 
 
@@ -97,3 +97,11 @@ def test_the_digest_changes_with_a_decision_and_with_nothing_else(folder: Path) 
     assert config_digest(load(folder), "recommendation") == before
     edit(folder / "defaults.yaml", "margin_fail: 0.05", "margin_fail: 0.06")
     assert config_digest(load(folder), "recommendation") != before
+
+
+def test_an_overlay_differs_in_what_was_asked_and_in_nothing_else(tmp_path: Path) -> None:
+    overlay(HERE, tmp_path, {"recommendation.yaml": {"kpi": "other", "split": {"holdout_days": 7}}})
+    mine, house = load(tmp_path).models["recommendation"], load().models["recommendation"]
+    assert (mine.kpi, mine.split.holdout_days) == ("other", 7)
+    assert mine.split.outcome_days == house.split.outcome_days
+    assert mine.model_copy(update={"kpi": house.kpi, "split": house.split}) == house
