@@ -151,7 +151,10 @@ class Ledger:
         if self._file is not None and not self._file.exists():
             if not create:
                 raise self._away("no file")
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise self._away(str(error)) from error
         if create and not self._begun():
             with self._translated(), self._connected(write=True, present=False) as connection, connection.begin():
                 if not sa.inspect(connection).has_table(meta.name):  # another process may have been faster

@@ -18,7 +18,7 @@ from checks.authority import authorise
 from checks.keys import key_kind
 from checks.plans import describe, initial
 from errors import ReleaseRefused, RevisionConflict, TamperError
-from records import Incident, OutboxEvent, Record, ReleasePlan, SignedPlan, utc_now
+from records import Incident, OutboxEvent, Record, ReleasePlan, SignedPlan, digest_bytes, utc_now
 from stores.ledger import ballots, incidents, leases, outbox
 from stores.ledger import tables as t
 from stores.ledger.engine import Ledger, Transaction
@@ -149,7 +149,7 @@ def _verified(transaction: Transaction, last: Release, ring: Ring) -> ReleasePla
     if (plan.model, plan.revision) != (last.model, last.revision):
         raise TamperError(thing, expected="its own plan", got=f"that of {plan.model} revision {plan.revision}")
     told = transaction.execute(sa.select(t.audit.c.detail).where(t.audit.c.hash == last.audit)).scalar()
-    if told is None or plan.digest not in told:
+    if told is None or digest_bytes(last.signed.payload.encode()) not in told:
         raise TamperError(
             thing, expected="an audit entry that tells of it", got="none", do="run `grownet audit verify`"
         )
@@ -190,7 +190,13 @@ def _bound(after: ReleasePlan, before: ReleasePlan, last: Release | None, actor:
 def _append(transaction: Transaction, plan: ReleasePlan, signer: Signer, ballot: str, last: Release | None) -> None:
     payload = plan.to_json()
     moment = max(plan.created_at, last.at) if last else plan.created_at
-    detail = {"revision": plan.revision, "plan": plan.digest, "key": signer.id, "ballot": ballot, "reason": plan.reason}
+    detail = {
+        "revision": plan.revision,
+        "plan": digest_bytes(payload),
+        "key": signer.id,
+        "ballot": ballot,
+        "reason": plan.reason,
+    }
     row: dict[str, Any] = {
         "model": plan.model,
         "revision": plan.revision,
