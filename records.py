@@ -374,6 +374,7 @@ class Trip(Record, frozen=True, kw_only=True):
     artifact: str
     reason: str
     at: datetime
+    kind: Literal["refused", "dropped"] = "refused"  # not admitted, or admitted and dropped while it served
 
 
 class ReplicaState(Record, frozen=True, kw_only=True):
