@@ -6,6 +6,7 @@ Used by `engine` alone.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -16,7 +17,8 @@ WRITING = "grownet_write"  # execution option: begin immediately
 
 def connect(url: sa.URL, busy_seconds: float) -> sa.Engine:
     if not url.drivername.startswith("sqlite"):
-        return sa.create_engine(url, pool_timeout=busy_seconds, pool_pre_ping=True)
+        waits = {"connect_timeout": math.ceil(busy_seconds), "options": f"-c lock_timeout={busy_seconds * 1000:.0f}"}
+        return sa.create_engine(url, pool_timeout=busy_seconds, pool_pre_ping=True, connect_args=waits)
     engine = sa.create_engine(url, pool_timeout=busy_seconds, connect_args={"timeout": busy_seconds})
 
     @sa.event.listens_for(engine, "connect")

@@ -187,7 +187,8 @@ class Ledger:
     def _connected(self, write: bool, present: bool = True) -> Iterator[sa.Connection]:
         if present:
             self._refuse_absent()
-        with self._engine.connect().execution_options(**{WRITING: write}) as connection:
+        options = {WRITING: write, "postgresql_readonly": not write}
+        with self._engine.connect().execution_options(**options) as connection:
             yield connection
 
     def _refuse_absent(self) -> None:
@@ -214,6 +215,8 @@ class Ledger:
             raise RevisionConflict(
                 f"ledger {self._name}", got=str(error.orig), do="read again and decide again"
             ) from error
+        except (sa.exc.ProgrammingError, sa.exc.DataError):
+            raise  # a mistake in our own statement, not a ledger that is away
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
             raise self._away(str(getattr(error, "orig", error))) from error
 
