@@ -80,7 +80,7 @@ def count(reference: Reference, values: pd.Series) -> Counts:
     null = values.isna().to_numpy(dtype=np.bool_)
     if reference.kind == "number":
         numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
-        null |= np.isnan(numbers)
+        null = null | np.isnan(numbers)  # pandas gives a read-only array
         at = np.searchsorted(np.array(reference.edges), numbers, side="left")
     else:
         at = pd.Index(reference.names, dtype="str").get_indexer(values.astype("str"))
