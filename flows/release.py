@@ -1,0 +1,142 @@
+"""Asks people whether a version may serve (or a freeze, hold or fallback may end), and does what they decide.
+
+Reads candidate, evidence and the current plan; writes ballot, votes and the next plan to the ledger. A run of its own per
+request, started by the lifecycle, by `grownet release ...` or in the UI. It waits suspended, with no process; each answer
+runs it again from the first line, which changes nothing, since the ballot lives in the ledger.
+Vote in the form behind "Resume", or with `grownet vote`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import count
+from typing import Any, Literal
+
+from prefect import State, flow, get_run_logger, suspend_flow_run, task
+from prefect.cache_policies import NO_CACHE
+from prefect.input import RunInput
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+from pydantic import Field, ValidationError
+
+from configs.load import load, settings
+from errors import LedgerUnavailable, StackError
+from records import Verb, utc_now
+from stores.ledger import ballots
+from stores.ledger.ballots import Ballot
+from tasks import board, counting, runs
+from tasks.questions import Asked, Board, seated
+
+LATE = timedelta(seconds=60)  # a run waits this much longer than its ballot: a late vote hears why it is none
+SOON = timedelta(seconds=1)
+
+
+class Vote(RunInput):
+    """The form. It takes any text: what is typed is judged inside, so that a wrong code asks again and fails nothing."""
+
+    reviewer: str = Field(default="", description="your enrolled name")
+    decision: Literal["", "yes", "no"] = Field(default="", description="one no refuses")
+    reason: str = Field(default="", description="kept with your vote and shown to the others")
+    code: str = Field(default="", description="the six digits your authenticator shows now; they count once")
+
+
+@flow(name="release", flow_run_name="{verb}-{model}", persist_result=False)
+def release(model: str, candidate: str = "", verb: Verb = "promote", detail: str = "", ballot: str = "") -> State[Any]:
+    """Waits for the votes on one ballot and carries it out. Given a ballot, it only ends that one if its time is over."""
+    found, said = open_ballot(model, candidate, verb, detail, ballot), ""
+    for key in unanswered(found, ballot):
+        wait_for_vote(found, key, said)
+        found, said = count_vote(found.id, key)
+        if found.status != "open":
+            break
+    return outcome(conclude(found.id))
+
+
+def _away(_task: Any, _run: Any, state: State[Any]) -> bool:
+    """Tried again: a ledger that is locked or a server that is away. Everything else would only fail again."""
+    return isinstance(state.result(raise_on_failure=False), LedgerUnavailable | StackError)
+
+
+step = task(cache_policy=NO_CACHE, persist_result=False, retries=3, retry_delay_seconds=2, retry_condition_fn=_away)
+
+
+@contextlib.contextmanager
+def _board() -> Iterator[Board]:
+    chosen = settings()
+    with seated(chosen, load(chosen.configs)) as seats:
+        yield seats
+
+
+@step
+def open_ballot(model: str, candidate: str, verb: Verb, detail: str, ballot: str) -> Ballot:
+    """The ballot of this run, and a look at it for when its time is over."""
+    with _board() as seats:
+        if ballot:
+            return ballots.ballot(seats.ledger, ballot)
+        asked = Asked(model=model, verb=verb, candidate=candidate, detail=detail, run=str(flow_run.id))
+        found = board.lapse(seats, board.ask(seats, asked), utc_now())
+        if found.status == "open":
+            _last_look(seats, found)
+    get_run_logger().info("ballot %s over %s is %s", found.id, found.model, found.status)
+    return found
+
+
+def unanswered(found: Ballot, ballot: str) -> Iterator[str]:
+    """The key of the question asked last, which may have been answered by now, and then new ones."""
+    if found.status != "open" or ballot:
+        return
+    asked = [int(key.removeprefix("vote-")) for key in runs.pauses(settings(), str(flow_run.id))]
+    for number in count(max(asked, default=1)):
+        yield f"vote-{number}"
+
+
+def wait_for_vote(found: Ballot, key: str, said: str) -> None:
+    """Shows the page and ends this process until somebody answers; goes on at once when the key was answered."""
+    with _board() as seats:
+        form = Vote.with_initial_data(description=board.page(seats, found, said))
+    left = found.question.expires_at + LATE - utc_now()
+    with contextlib.suppress(ValidationError):  # what is no text is judged, and deleted, like everything typed
+        suspend_flow_run(wait_for_input=form, key=key, timeout=max(1, int(left.total_seconds())))
+
+
+@step
+def count_vote(ballot: str, key: str) -> tuple[Ballot, str]:
+    """Judges what was typed, deletes it from Prefect, and backs off when it was no vote."""
+    run = str(flow_run.id)
+    with _board() as seats:
+        submitted = runs.typed(seats.settings, run, key)
+        counted = counting.count(seats, ballots.ballot(seats.ledger, ballot), submitted)
+        runs.forget(seats.settings, run, key)
+        found = board.lapse(seats, ballots.ballot(seats.ledger, ballot), utc_now())
+    get_run_logger().info("%s: %s", "a vote" if counted.vote else "no vote", counted.said)
+    time.sleep(counted.wait_seconds)
+    return found, "" if counted.vote else counted.said
+
+
+@step
+def conclude(ballot: str) -> Ballot:
+    """Carries an approved ballot out and tidies up behind one that is over."""
+    with _board() as seats:
+        found = board.lapse(seats, ballots.ballot(seats.ledger, ballot), utc_now())
+        if found.status in {"approved", "released"}:
+            get_run_logger().info(board.carry_out(seats, found))
+        if found.status != "open" and not flow_run.parameters.get("ballot"):
+            runs.drop(seats.settings, _last_look(seats, found))
+        return ballots.ballot(seats.ledger, ballot)
+
+
+def outcome(found: Ballot) -> State[Any]:
+    """Green is released, or nothing to do yet; everything else is red and says why."""
+    if found.status in {"released", "open"}:
+        return Completed(name=found.status.title(), message=found.closed_reason or "people may still vote")
+    return Failed(name=found.status.title(), message=found.closed_reason)
+
+
+def _last_look(seats: Board, found: Ballot) -> str:
+    """A run of this flow at the ballot's end, so that it also ends when nobody votes; once per ballot."""
+    about = {"model": found.model, "verb": found.subject.verb, "ballot": found.id}
+    when = found.question.expires_at + SOON
+    return runs.start_deployment(seats.settings, runs.RELEASE, about, at=when, key=f"end-of-{found.id}")

@@ -1,0 +1,218 @@
+"""The page a reviewer reads before voting: Markdown, shown on top of the form in the Prefect UI.
+
+Pure. Written by the release flow when a ballot opens; what was voted so far is put on top each time it asks again.
+Whatever people or models wrote is escaped: a reason cannot become a heading or a link.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from checks.plans import describe
+from configs.schema import Config
+from records import Candidate, Evidence, Gate, ReleasePlan, Rollout, Step, Vote
+
+SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~])")
+LONGEST = 300
+MARKS: Mapping[str, str] = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ inconclusive"}
+VERBS: Mapping[str, str] = {
+    "promote": "Release",
+    "unfreeze": "Lift the freeze of",
+    "resume": "End the hold of",
+    "restore": "Let the model answer again:",
+    "advance": "Take the next step of",
+    "enroll": "Enrol a reviewer:",
+}
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What the page of a release is made of."""
+
+    candidate: Candidate
+    evidence: Evidence
+    plan: ReleasePlan
+    rollout: Rollout
+    names_freeze: bool
+    cards: str  # where the model cards are
+
+
+def promotion(about: Promotion, config: Config) -> str:
+    """The page of a ballot over a release."""
+    return "\n".join(
+        [
+            *_asked(about),
+            *_changed(about),
+            *_measured(about.evidence),
+            *_gates(about.evidence.gates),
+            *_apart(about.evidence.gates, "bias", "Bias, by segment"),
+            *_apart(about.evidence.gates, "drift", "Drift of the training data against the newest"),
+            *_privacy(about.candidate, config),
+            *_steps(about.rollout),
+        ]
+    )
+
+
+def undoing(verb: str, plan: ReleasePlan, reason: str) -> str:
+    """The page of a ballot over a verb that undoes or advances."""
+    lines = [
+        f"## {VERBS[verb]} {plan.model}?",
+        "",
+        f"**Now:** {plain(describe(plan))}",
+        "",
+        f"**Asked because:** {plain(reason)}",
+        "",
+        *(
+            {"advance": ["The guard could not decide from the sample: your yes replaces it for one step.", ""]}.get(
+                verb, []
+            )
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def enrolment(name: str, role: str, identities: Sequence[str], asked_by: str) -> str:
+    """The page of a ballot over a new reviewer, or a new secret of a known one."""
+    known = ", ".join(plain(one) for one in identities) or "none given"
+    return "\n".join(
+        [
+            f"## {VERBS['enroll']} {plain(name)}?",
+            "",
+            f"- role: **{plain(role)}**",
+            f"- addresses, compared with the authors of what is voted on: {known}",
+            f"- asked by {plain(asked_by)}",
+            "",
+            "A name that is enrolled already gets this role and a new secret; the old codes stop counting.",
+            "",
+        ]
+    )
+
+
+def standing(page: str, votes: Sequence[Vote], roles: Sequence[str], expires_at: datetime, last: str) -> str:
+    """The page with what happened so far on top: votes, who is still missing, and why the last submission was none."""
+    title, _, rest = page.partition("\n")
+    cast = {vote.role: vote for vote in votes}
+    lines = [title, ""]
+    if last:
+        lines += [f"**The last submission was no vote:** {plain(last)}", ""]
+    lines += ["| role | vote | reason |", "|---|---|---|"]
+    for role in roles:
+        vote = cast.get(role)
+        said = f"**{vote.decision}**, {plain(vote.reviewer)}" if vote else "still missing"
+        lines.append(f"| {plain(role.replace('_', ' '))} | {said} | {plain(vote.reason) if vote else ''} |")
+    lines += ["", f"Every role must say yes; one no refuses. Open until {expires_at:%Y-%m-%d %H:%M} UTC.", ""]
+    return "\n".join(lines) + rest
+
+
+def plain(text: str) -> str:
+    """Text as text: on one line, cut, and without meaning to Markdown."""
+    flat = " ".join(text.split())
+    cut = flat if len(flat) <= LONGEST else f"{flat[: LONGEST - 1]}…"
+    return SPECIAL.sub(r"\\\1", cut)
+
+
+def _asked(about: Promotion) -> Iterator[str]:
+    name = about.candidate.versions.model.name
+    yield f"## {VERBS['promote']} {name}?"
+    yield ""
+    yield f"**Now:** {plain(describe(about.plan))}"
+    yield ""
+    yield f"**If every role says yes:** {name} starts in the shadow and takes over step by step, as below; the guard takes it back when it does worse."
+    yield ""
+    if about.names_freeze:
+        yield f"**{about.candidate.model} is frozen.** A yes to this ballot lets it out nevertheless, and its promotion to 100 % lifts the freeze."
+        yield ""
+
+
+def _changed(about: Promotion) -> Iterator[str]:
+    new, old = about.candidate, about.plan.champion
+    yield "### What changed"
+    yield ""
+    yield f"| | champion {old.name} | candidate {new.versions.model.name} |"
+    yield "|---|---|---|"
+    for kind in ("data", "feature", "pipeline"):
+        before = getattr(old.versions, kind).name if old.versions else "-"
+        yield f"| {kind} | {before} | {getattr(new.versions, kind).name} |"
+    yield f"| configuration | {old.config[:12] or '-'} | {new.config_digest[:12]} |"
+    yield f"| artifact | {old.artifact.content[:12] if old.artifact else '-'} | {new.artifact.content[:12]} |"
+    yield f"| features | {old.features.rows if old.features else '-'} | {new.features.rows} subjects as of {new.features.as_of:%Y-%m-%d} |"
+    yield ""
+    yield f"Trained because: {plain(new.reason)}. Learned from rows before {new.trained_until:%Y-%m-%d}, judged on rows after it."
+    yield f"Commit {plain(new.commit[:19])} by {', '.join(plain(author) for author in new.authors)}; authors cannot vote."
+    yield f"[Model cards]({about.cards})"
+    yield ""
+
+
+def _measured(evidence: Evidence) -> Iterator[str]:
+    yield "### Champion against candidate, on the holdout"
+    yield ""
+    yield "| difference or figure | value | interval |"
+    yield "|---|---|---|"
+    for name in sorted({*evidence.metrics, *evidence.intervals}):
+        value = f"{evidence.metrics[name]:.4g}" if name in evidence.metrics else ""
+        low, high = evidence.intervals.get(name, (None, None))
+        yield f"| {plain(name)} | {value} | {'' if low is None else f'{low:+.4f} .. {high:+.4f}'} |"
+    yield ""
+
+
+def _gates(gates: Sequence[Gate]) -> Iterator[str]:
+    yield "### Gates"
+    yield ""
+    yield "| gate | result | why |"
+    yield "|---|---|---|"
+    for gate in gates:
+        optional = "" if gate.required else " (not required)"
+        yield f"| {plain(gate.name)}{optional} | {MARKS[gate.outcome]} | {plain(gate.reason)} |"
+    yield ""
+
+
+def _apart(gates: Sequence[Gate], name: str, title: str) -> Iterator[str]:
+    """A gate that reviewers ask about by name, with all its figures."""
+    yield f"### {title}"
+    yield ""
+    found = [gate for gate in gates if gate.name.startswith(name)]
+    if not found:
+        yield "Not measured: no gate of that name is in the evidence."
+    for gate in found:
+        yield f"{MARKS[gate.outcome]}: {plain(gate.reason)}"
+        figures = ", ".join(f"{plain(key)} {value:.4g}" for key, value in sorted(gate.figures.items())[:40])
+        yield ""
+        yield figures or "no figures"
+    yield ""
+
+
+def _privacy(candidate: Candidate, config: Config) -> Iterator[str]:
+    yield "### Privacy"
+    yield ""
+    recipe = config.models[candidate.model]
+    for name in sorted(set(recipe.tables.values())):
+        dataset = config.datasets[name]
+        masked = [column for column, declared in dataset.columns.items() if declared.subject]
+        yield f"- {name}: {', '.join(masked) or 'no column'} kept as keyed pseudonyms only; licence {plain(dataset.licence)}"
+        for column, why in sorted(dataset.dropped.items()):
+            yield f"- {name}: {plain(column)} is left outside: {plain(why)}"
+    yield "- artifact and features are stored encrypted; MLflow holds no model and no real row"
+    yield ""
+
+
+def _steps(rollout: Rollout) -> Iterator[str]:
+    gates = rollout.gates
+    yield "### Rollout and limits, fixed by this ballot"
+    yield ""
+    yield "| step | share | at least | matured answers |"
+    yield "|---|---|---|---|"
+    for number, step in enumerate(rollout.steps, 1):
+        yield f"| {number} | {_share(step)} | {step.min_seconds:g} s | {step.min_answers} |"
+    yield ""
+    yield f"- taken back when {plain(gates.kpi)} is more than {gates.margin_fail:.1%} below the champion's, beyond doubt at {gates.alpha:g}"
+    yield f"- goes on when it is less than {gates.margin_pass:.1%} below, beyond doubt; else it waits"
+    yield f"- taken back at more than {gates.max_error_rate:.1%} errors or {gates.max_late_rate:.1%} late answers, from {gates.min_requests} requests on"
+    yield f"- held after {gates.missing_seconds:g} s without matured answers; {rollout.control_percent:g} % stay on the version before as control"
+    yield ""
+
+
+def _share(step: Step) -> str:
+    return "shadow" if step.percent == 0 else f"{step.percent:g} %"

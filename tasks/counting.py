@@ -1,0 +1,109 @@
+"""Counts what was submitted to a waiting release run: a signed vote, or an attempt that is kept and limited.
+
+Reads reviewers and the sealed secrets of their codes; writes votes and attempts. A code is judged at the moment the
+server took it, counts once, and is never kept. Called by the release flow for each submission; `said_of` is how
+`grownet vote` learns what became of one.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from checks.ballots import matching_step
+from errors import NotFound, VoteRefused
+from records import Record, Vote, utc_now
+from stores.ledger import audit, people, votes
+from stores.ledger.ballots import Ballot
+from stores.ledger.engine import Ledger
+from tasks import runs
+from tasks.board import void
+from tasks.questions import Board, changed
+
+LONGEST_WAIT_SECONDS = 30.0  # before the form is offered again after a submission that was no vote
+LENGTHS = {"reviewer": 64, "decision": 8, "reason": 500, "code": 16}  # what is kept of each typed field
+
+
+class Counted(Record, frozen=True, kw_only=True):
+    """What a submission came to. `said` is why, when it was no vote."""
+
+    vote: bool
+    said: str
+    wait_seconds: float = 0.0
+
+
+def count(board: Board, found: Ballot, submitted: runs.Typed | None) -> Counted:
+    """Judges one submission and writes what it was: a signed vote, or an attempt. Counting it again changes nothing.
+
+    Args:
+        submitted: None for an empty form.
+    """
+    at = submitted.at if submitted else utc_now()
+    form = _form(submitted)
+    if submitted and (before := said_of(board.ledger, found.id, form["reviewer"], at, at)) is not None:
+        return before
+    if why := changed(board, found, utc_now()):
+        void(board, found, why)
+        return Counted(vote=False, said=f"the ballot is void: {why}")
+    try:
+        vote, step = _vote(board, found, form, at)
+        votes.record_vote(board.ledger, vote, step, signer=board.vault.signer)
+    except VoteRefused as no:
+        made = votes.record_invalid(board.ledger, found.id, form["reviewer"], str(no), at)
+        wait = board.config.defaults.approval.backoff_seconds * 2 ** (made - 1)
+        return Counted(vote=False, said=str(no), wait_seconds=min(wait, LONGEST_WAIT_SECONDS))
+    return Counted(vote=True, said=f"{vote.reviewer} ({vote.role}): {vote.decision}")
+
+
+def said_of(ledger: Ledger, ballot: str, reviewer: str, since: datetime, until: datetime | None) -> Counted | None:
+    """What the release flow made of a reviewer's submission taken by the server in [since, until], or None so far."""
+    for entry in reversed(audit.entries(ledger, ballot)):
+        late = until is not None and entry.at > until
+        if entry.action in {"vote", "vote.invalid"} and entry.detail["reviewer"] == reviewer and not late:
+            if entry.at < since:
+                return None
+            return Counted(vote=entry.action == "vote", said=str(entry.detail.get("reason", "counted")))
+    return None
+
+
+def _form(submitted: runs.Typed | None) -> dict[str, str]:
+    """The typed fields as text: cut, stripped, empty where nothing or no text was given."""
+    values = submitted.values if submitted else {}
+    return {
+        name: given.strip()[:length] if isinstance(given := values.get(name), str) else ""
+        for name, length in LENGTHS.items()
+    }
+
+
+def _vote(board: Board, found: Ballot, form: dict[str, str], at: datetime) -> tuple[Vote, int]:
+    """The vote a form stands for, and the time step of its code.
+
+    Raises:
+        VoteRefused: for an empty or incomplete form, a stranger, too many attempts and a wrong code.
+    """
+    missing = [name for name in LENGTHS if not form[name]]
+    if missing or form["decision"] not in {"yes", "no"}:
+        expected = "reviewer, decision (yes or no), reason and code"
+        got = "an empty form" if len(missing) == len(LENGTHS) else f"no {missing}" if missing else form["decision"]
+        raise VoteRefused("submission", expected=expected, got=got, do="fill in all four")
+    name, limit = form["reviewer"], found.question.max_attempts
+    try:
+        known = people.reviewer(board.ledger, name)
+    except NotFound:
+        raise VoteRefused(f"reviewer {name!r}", expected="an enrolled reviewer", got="a stranger") from None
+    if votes.attempts(board.ledger, found.id, name) >= limit:
+        do = "ask for a new ballot"
+        raise VoteRefused(f"reviewer {name}", expected=f"at most {limit} attempts on a ballot", got="more", do=do)
+    step = matching_step(board.vault.open_code(name, known.secret), form["code"], at)
+    if step is None:
+        expected, do = "the code shown at that moment", "type the next one from your authenticator"
+        raise VoteRefused(f"reviewer {name}", expected=expected, got="another one", do=do)
+    vote = Vote(
+        ballot=found.id,
+        subject=found.subject.digest,
+        reviewer=name,
+        role=known.role,
+        decision="yes" if form["decision"] == "yes" else "no",
+        reason=form["reason"],
+        cast_at=at,
+    )
+    return vote, step

@@ -1,0 +1,255 @@
+"""What a ballot is over: composes the question from candidate, evidence, plan and configuration, and says what changed since.
+
+Reads the ledger; writes nothing. Used by `tasks.board` when a ballot opens, before each vote is counted, and before the
+ballot is carried out. A question that could not be carried out is refused before anybody is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+
+from checks import plans as transitions
+from configs.schema import Config, ModelConfig, Settings
+from errors import NotFound, ReleaseRefused, UsageError
+from records import (
+    Approval,
+    Arm,
+    BallotSubject,
+    Candidate,
+    Evidence,
+    Record,
+    ReleasePlan,
+    Rollout,
+    RolloutGates,
+    Step,
+    Verb,
+)
+from stores.ledger import evidence, plans
+from stores.ledger.ballots import Ballot, Question
+from stores.ledger.engine import Ledger
+from stores.ledger.people import Reviewer
+from stores.vault import Vault
+from tasks import ballot_page
+from tasks.operate import opened
+
+ENROLMENT = "reviewers"  # stands where a model's name does in a ballot over a reviewer
+MOVES: dict[Verb, Callable[..., ReleasePlan]] = {
+    "unfreeze": transitions.unfreeze,
+    "resume": transitions.resume,
+    "restore": transitions.restore,
+    "advance": transitions.advance,
+}
+
+
+class Asked(Record, frozen=True, kw_only=True):
+    """What a release run was started for."""
+
+    model: str
+    verb: Verb
+    candidate: str = ""
+    detail: str = ""  # why; to enroll: a Reviewer as JSON
+    run: str  # id of the flow run
+
+    @property
+    def opened_by(self) -> str:
+        return f"release run {self.run}"
+
+
+@dataclass(frozen=True)
+class Board:
+    """What deciding takes: the ledger in the role `release`, and its key."""
+
+    settings: Settings
+    config: Config
+    ledger: Ledger
+    vault: Vault
+
+
+@contextmanager
+def seated(settings: Settings, config: Config) -> Iterator[Board]:
+    """Opens ledger and vault as the release flow."""
+    with opened(settings, "release") as ledger:
+        yield Board(settings, config, ledger, Vault.open(settings.home, "release", settings.kms_key_uri))
+
+
+def compose(board: Board, asked: Asked, at: datetime) -> Question:
+    """The question of a release run.
+
+    Raises:
+        NotFound: for an unknown model or candidate.
+        ReleaseRefused: when a yes could not be carried out: no passed evidence, a running rollout, nothing to undo.
+    """
+    config, ledger = board.config, board.ledger
+    if asked.verb == "enroll":
+        return _question(config, asked, at, _nothing(asked, 0), _enrolment(asked))
+    if asked.model not in config.models:
+        raise NotFound(f"model {asked.model!r}", expected=f"one of {sorted(config.models)}")
+    plan = plan_now(board, asked.model, at)
+    if asked.verb != "promote":
+        return _undoing(config, asked, plan, at)
+    candidate = evidence.candidate(ledger, asked.candidate)
+    if candidate.model != asked.model:
+        raise ReleaseRefused(f"candidate {candidate.id}", expected=f"one of {asked.model}", got=candidate.model)
+    proof, rollout = passed_evidence(ledger, candidate), rollout_of(config.models[asked.model])
+    subject = _subject(asked, plan, candidate, proof, rollout)
+    leave = Approval(subject=subject, votes=(), required_roles=config.defaults.approval.roles["promote"])
+    _rehearse(plan, arm_of(candidate, subject, leave), rollout, at)
+    cards = f"{board.settings.mlflow_url}/#/models/{asked.model}"
+    about = ballot_page.Promotion(candidate, proof, plan, rollout, plan.frozen, cards)
+    made = _question(config, asked, at, subject, ballot_page.promotion(about, config))
+    return msgspec.structs.replace(made, rollout=rollout, candidate=candidate.id, barred=candidate.authors)
+
+
+def changed(board: Board, found: Ballot, at: datetime) -> str:
+    """Why a ballot is not over what there is now, or an empty text: another revision, evidence or a discard since."""
+    subject = found.subject
+    if subject.verb == "enroll":
+        return ""
+    plan = plan_now(board, subject.model, at)
+    if plan.revision != subject.base_revision:
+        return (
+            f"the plan went from revision {subject.base_revision} to {plan.revision}, "
+            f"by {plan.actor} at {plan.created_at:%Y-%m-%d %H:%M:%S} UTC: {plan.reason}"
+        )
+    if subject.verb != "promote":
+        return ""
+    candidate = evidence.candidate(board.ledger, found.question.candidate)
+    try:
+        proof = passed_evidence(board.ledger, candidate)
+    except ReleaseRefused as error:
+        return str(error)
+    if proof.digest != subject.evidence or candidate.artifact.content != subject.artifact:
+        return f"the evidence of {candidate.id} was {subject.evidence[:12]} and is {proof.digest[:12]}"
+    return ""
+
+
+def plan_now(board: Board, model: str, at: datetime) -> ReleasePlan:
+    """The verified current plan, or the one before any release."""
+    signed = plans.current(board.ledger, model)
+    return plans.verify(signed, board.vault.verifier) if signed else transitions.initial(model, at)
+
+
+def passed_evidence(ledger: Ledger, candidate: Candidate) -> Evidence:
+    """The newest evidence about a candidate.
+
+    Raises:
+        ReleaseRefused: when there is none, it did not pass, it is about other bytes, or the candidate was discarded.
+    """
+    thing, found = f"candidate {candidate.id}", evidence.evidence_of(ledger, candidate.id)
+    if (why := evidence.discarded(ledger, candidate.id)) is not None:
+        raise ReleaseRefused(thing, expected="one that was not discarded", got=why, do="train a new one")
+    if not found:
+        raise ReleaseRefused(thing, expected="evidence", got="none", do="validate it first")
+    if found[-1].artifact != candidate.artifact.content:
+        raise ReleaseRefused(thing, expected="evidence about its artifact", got=f"about {found[-1].artifact[:12]}")
+    if not found[-1].passed:
+        raise ReleaseRefused(
+            thing, expected="gates that passed", got=found[-1].reason or "no gate", do="train a new one"
+        )
+    return found[-1]
+
+
+def rollout_of(recipe: ModelConfig) -> Rollout:
+    """Steps and limits as they are configured now; a ballot keeps those of its opening."""
+    limits = recipe.rollout.model_dump(exclude={"steps", "control_percent"})
+    return Rollout(
+        steps=tuple(Step(**step.model_dump()) for step in recipe.rollout.steps),
+        gates=RolloutGates(kpi=recipe.kpi, **limits),
+        control_percent=recipe.rollout.control_percent,
+    )
+
+
+def arm_of(candidate: Candidate, subject: BallotSubject, approval: Approval) -> Arm:
+    """The version that a ballot lets out, with its leave."""
+    return Arm(
+        number=candidate.number,
+        name=candidate.versions.model.name,
+        artifact=candidate.artifact,
+        features=candidate.features,
+        versions=candidate.versions,
+        evidence=subject.evidence,
+        config=subject.config,
+        approval=approval,
+    )
+
+
+def _undoing(config: Config, asked: Asked, plan: ReleasePlan, at: datetime) -> Question:
+    after = MOVES[asked.verb](plan, at=at, actor=asked.opened_by, reason=asked.detail)
+    if after is plan:
+        got = transitions.describe(plan)
+        raise ReleaseRefused(f"{plan.model}: cannot {asked.verb}", expected="something to undo", got=got)
+    page = ballot_page.undoing(asked.verb, plan, asked.detail)
+    return _question(config, asked, at, _nothing(asked, plan.revision), page)
+
+
+def _enrolment(asked: Asked) -> str:
+    if asked.model != ENROLMENT:
+        raise UsageError("enroll", expected=f"the model {ENROLMENT!r}", got=asked.model)
+    new = enrolled(asked.detail)
+    return ballot_page.enrolment(new.name, new.role, new.identities, new.enrolled_by)
+
+
+def enrolled(detail: str) -> Reviewer:
+    """The reviewer an enrolment is about.
+
+    Raises:
+        UsageError: for a detail that is none.
+    """
+    try:
+        return Reviewer.from_json(detail)
+    except msgspec.MsgspecError as error:
+        do = "ask with `grownet reviewers enroll`"
+        raise UsageError("enroll: detail", expected="a reviewer as JSON", got=error, do=do) from error
+
+
+def _rehearse(plan: ReleasePlan, arm: Arm, rollout: Rollout, at: datetime) -> None:
+    """Does what a yes would do, without votes and without writing: what fails here fails before anybody is asked."""
+    said = "rehearsal"
+    transitions.start_rollout(plan, arm, rollout, said, lifts_freeze=plan.frozen, at=at, actor=said, reason=said)
+
+
+def _subject(asked: Asked, plan: ReleasePlan, candidate: Candidate, proof: Evidence, rollout: Rollout) -> BallotSubject:
+    return msgspec.structs.replace(
+        _nothing(asked, plan.revision),
+        artifact=candidate.artifact.content,
+        evidence=proof.digest,
+        rollout=rollout.digest,
+        config=candidate.config_digest,
+        feature=candidate.features.version.content,
+        names_freeze=plan.frozen,
+    )
+
+
+def _nothing(asked: Asked, base: int) -> BallotSubject:
+    """The subject of a verb that concerns no artifact."""
+    return BallotSubject(
+        ballot="",
+        model=asked.model,
+        verb=asked.verb,
+        artifact="",
+        evidence="",
+        rollout="",
+        config="",
+        feature="",
+        base_revision=base,
+        names_freeze=False,
+        detail=asked.detail,
+    )
+
+
+def _question(config: Config, asked: Asked, at: datetime, subject: BallotSubject, page: str) -> Question:
+    rules = config.defaults.approval
+    return Question(
+        subject=subject,
+        page=page,
+        required_roles=rules.roles[asked.verb],
+        max_attempts=rules.max_attempts,
+        opened_by=asked.opened_by,
+        opened_at=at,
+        expires_at=at + timedelta(seconds=rules.expires_seconds),
+    )

@@ -1,0 +1,163 @@
+"""Flow runs over Prefect's HTTP API: start one, find the one that waits, answer it, read and delete what was typed.
+
+No Prefect package is imported, so a vote from a terminal does not wait for it. A SQLite server answers 503 while it is
+busy: such calls are made again until a deadline. Used by `tasks.approve`, by the release flow and by the lifecycle.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import httpx
+import msgspec
+
+from configs.schema import Settings
+from errors import NotFound, StackError
+from records import Record
+
+RELEASE = "release/release"
+ATTEMPT_SECONDS, TOTAL_SECONDS = 10.0, 30.0
+BUSY = frozenset({408, 429, 502, 503, 504})
+ALIVE = frozenset({"SCHEDULED", "PENDING", "RUNNING", "PAUSED"})
+
+
+class Typed(Record, frozen=True, kw_only=True):
+    """What somebody submitted to a waiting run, and when the server took it."""
+
+    values: dict[str, Any]
+    at: datetime
+
+
+class Answered(Record, frozen=True, kw_only=True):
+    """What Prefect said of a submission. A refusal comes with HTTP 200: `accepted` is what counts."""
+
+    accepted: bool
+    reason: str
+    at: datetime | None  # the server's clock when it took it
+
+
+def start_deployment(
+    settings: Settings, name: str, parameters: Mapping[str, Any], *, at: datetime | None = None, key: str = ""
+) -> str:
+    """Starts a run of the deployment "flow/deployment" and returns the run's id.
+
+    Args:
+        at: when it should start; now when left out.
+        key: the same key starts the same run once.
+
+    Raises:
+        NotFound: when the deployment is not there.
+        StackError: when Prefect is away, or refuses the parameters.
+    """
+    found = _call(settings, "GET", f"deployments/name/{name}")
+    state = {"type": "SCHEDULED", "state_details": {"scheduled_time": at.isoformat()}} if at else None
+    body = {"parameters": dict(parameters), "state": state, "idempotency_key": key or uuid.uuid4().hex}
+    return str(_call(settings, "POST", f"deployments/{found['id']}/create_flow_run", body)["id"])
+
+
+def waiting(settings: Settings, model: str) -> str | None:
+    """The newest release run of this model that waits for somebody's answer."""
+    flow, deployment = RELEASE.split("/")
+    wanted = {
+        "flows": {"name": {"any_": [flow]}},
+        "deployments": {"name": {"any_": [deployment]}},
+        "flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}},
+        "sort": "EXPECTED_START_TIME_DESC",
+    }
+    runs = _call(settings, "POST", "flow_runs/filter", wanted)
+    return next((str(run["id"]) for run in runs if run["parameters"].get("model") == model), None)
+
+
+def alive(settings: Settings, run: str) -> bool:
+    """True while a run may still do something by itself or wait for an answer."""
+    try:
+        found = _call(settings, "GET", f"flow_runs/{run}")
+    except NotFound:
+        return False
+    return str((found["state"] or {}).get("type")) in ALIVE
+
+
+def answer(settings: Settings, run: str, values: Mapping[str, str]) -> Answered:
+    """Submits the form of a waiting run, as its page in the Prefect UI does."""
+    said = _call(settings, "POST", f"flow_runs/{run}/resume", {"run_input": dict(values)})
+    accepted, state = said["status"] == "ACCEPT", said.get("state") or {}
+    reason = str((said.get("details") or {}).get("reason") or said["status"])
+    at = datetime.fromisoformat(state["timestamp"]) if accepted else None
+    return Answered(accepted=accepted, reason="" if accepted else reason, at=at)
+
+
+def pauses(settings: Settings, run: str) -> frozenset[str]:
+    """The keys under which a run was suspended so far; the server keeps them."""
+    found = _call(settings, "GET", f"flow_runs/{run}")
+    return frozenset((found["empirical_policy"] or {}).get("pause_keys") or ())
+
+
+def typed(settings: Settings, run: str, key: str) -> Typed | None:
+    """What was submitted under a suspension's key, or None: an empty form leaves nothing behind."""
+    found = [one for one in _inputs(settings, run) if one["key"] == _response(key)]
+    if not found:
+        return None
+    values = msgspec.json.decode(found[0]["value"])
+    taken = datetime.fromisoformat(found[0]["created"])
+    return Typed(values=values if isinstance(values, dict) else {}, at=taken)
+
+
+def forget(settings: Settings, run: str, key: str) -> None:
+    """Deletes what was submitted under a key from Prefect; nothing there is fine."""
+    try:
+        _call(settings, "DELETE", f"flow_runs/{run}/input/{_response(key)}")
+    except NotFound:
+        return
+
+
+def drop(settings: Settings, run: str) -> None:
+    """Deletes a run that is not needed any more; one that is gone is fine."""
+    try:
+        _call(settings, "DELETE", f"flow_runs/{run}")
+    except NotFound:
+        return
+
+
+def _response(key: str) -> str:
+    return f"suspended-{key}-response"  # prefect.input.run_input: keyset of a suspended state
+
+
+def _inputs(settings: Settings, run: str) -> list[dict[str, Any]]:
+    body = {"prefix": "suspended-", "limit": 200, "exclude_keys": []}
+    found: list[dict[str, Any]] = _call(settings, "POST", f"flow_runs/{run}/input/filter", body)
+    return found
+
+
+def _call(settings: Settings, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    """One answer of the API as plain values; asked again while the server is busy or away, up to a deadline."""
+    deadline, wait, said = time.monotonic() + TOTAL_SECONDS, 0.1, ""
+    while True:
+        try:
+            reply = httpx.request(method, f"{settings.prefect_url}/{path}", json=body, timeout=ATTEMPT_SECONDS)
+        except httpx.TransportError as error:
+            said = f"{type(error).__name__}: {error}"
+        else:
+            if reply.status_code not in BUSY:
+                return _content(settings, path, reply)
+            said = f"HTTP {reply.status_code}"
+        if time.monotonic() + wait > deadline:
+            raise StackError(
+                f"Prefect at {settings.prefect_url}",
+                expected=f"an answer within {TOTAL_SECONDS:.0f} s",
+                got=said,
+                do="see that `grownet up` runs, or set GROWNET_PREFECT_URL",
+            )
+        time.sleep(wait)
+        wait = min(wait * 2, 2.0)
+
+
+def _content(settings: Settings, path: str, reply: httpx.Response) -> Any:
+    if reply.status_code == 404:
+        raise NotFound(f"{path} in Prefect at {settings.prefect_url}", do="`grownet up` applies the deployments")
+    if reply.is_error:
+        raise StackError(f"Prefect: {path}", got=f"HTTP {reply.status_code}: {reply.text[:300]}")
+    return reply.json() if reply.content else None
