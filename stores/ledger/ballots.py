@@ -77,7 +77,7 @@ def open_ballot(ledger: Ledger, question: Question, request: str = "") -> Ballot
         bound = replace(question, subject=replace(question.subject, ballot=identity))
         row = {"id": identity, "model": model, "status": "open", "closed_reason": "", "closed_at": None}
         transaction.execute(sa.insert(t.ballots).values(**row, payload=bound.to_json().decode()))
-        detail = {"model": model, "verb": bound.subject.verb, "subject": bound.subject.digest}
+        detail = {"model": model, "verb": bound.subject.verb, "subject": bound.subject.digest, "question": bound.digest}
         transaction.audit("ballot.opened", identity, detail, question.opened_at)
     return Ballot(id=identity, model=model, question=bound, status="open")
 

@@ -19,7 +19,7 @@ from checks.keys import key_kind
 from checks.plans import describe, initial
 from errors import ReleaseRefused, RevisionConflict, TamperError
 from records import Incident, OutboxEvent, Record, ReleasePlan, SignedPlan, digest_bytes, utc_now
-from stores.ledger import ballots, incidents, leases, outbox
+from stores.ledger import ballots, incidents, leases, outbox, votes
 from stores.ledger import tables as t
 from stores.ledger.engine import Ledger, Transaction
 from stores.ledger.signing import Ring, Signer
@@ -116,6 +116,8 @@ def change(
         asked = _asked(transaction, ballot, model)
         if asked is not None and asked.status == "released":
             return before
+        if asked is not None:
+            votes.refuse_unvoted(transaction, asked, signer.ring)
         subject = asked.subject if asked else None
         expected = subject.base_revision if subject and expected_revision is None else expected_revision
         after = _applied(before, transition, expected)

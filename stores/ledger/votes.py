@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from checks.ballots import is_author, judge_votes, verify_vote
-from errors import AdmissionRefused, ReleaseRefused, VoteRefused
+from errors import AdmissionRefused, ReleaseRefused, TamperError, VoteRefused
 from records import Approval, Vote, utc_now
 from stores.ledger import tables as t
 from stores.ledger.ballots import Ballot, required, settle
@@ -139,6 +139,22 @@ def _refuse_repeat(transaction: Transaction, found: Ballot, vote: Vote, time_ste
             expected="a code that was not used",
             got="a used one",
             do="wait for the next code",
+        )
+
+
+def refuse_unvoted(transaction: Transaction, found: Ballot, ring: Ring) -> None:
+    """Counts an approved ballot again, every signature checked: its status alone is a word in a table.
+
+    Raises:
+        TamperError: when its votes do not approve it.
+    """
+    cast = _votes(transaction, found.id)
+    for vote in cast:
+        verify_vote(vote, found.subject, ring.verify)
+    verdict = judge_votes(found.subject.digest, cast, found.question.required_roles)
+    if verdict != "approved":
+        raise TamperError(
+            f"ballot {found.id}", expected="votes that approve it", got=verdict, do="run `grownet audit verify`"
         )
 
 

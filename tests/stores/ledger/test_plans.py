@@ -225,6 +225,22 @@ class TestBallot:
         )
         assert (plan.revision, plan.frozen) == (2, False)
 
+    def test_a_ballot_that_was_only_marked_as_approved_carries_nothing_out(self, world: World) -> None:
+        world.enrol()
+        by_ada(world, freeze)
+        asked = world.ask(replace(subject(moves.RULES_ARM, 1, "unfreeze"), artifact=""))
+        world.cast(asked, "ada")
+        tamper(world, f"UPDATE ballots SET status = 'approved' WHERE id = '{asked.id}'")
+        with pytest.raises(TamperError, match="votes that approve it"):
+            plans.change(
+                world.release,
+                MODEL,
+                lambda plan: moves.unfreeze(plan, **WHO),
+                signer=world.signer("release"),
+                actor="release",
+                ballot=asked.id,
+            )
+
     def test_a_whole_life(self, world: World) -> None:
         """Two releases, a canary that fails, a rollback, rules and back; every answer's plan can be found again."""
         world.promote(1, 0)
