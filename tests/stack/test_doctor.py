@@ -10,7 +10,7 @@ def test_secrets_and_passwords_are_hidden_and_an_absent_stack_is_no_fault(tmp_pa
     chosen = settings(
         {
             "GROWNET_HOME": str(tmp_path),
-            "GROWNET_SLACK_URL": "https://hooks.example.org/T0/secret",
+            "GROWNET_SLACK_URL": "https://hooks.example.org/T0/hush-hush",
             "GROWNET_MLFLOW_URL": "http://user:hidden@127.0.0.1:9",
             "GROWNET_PREFECT_URL": "http://127.0.0.1:9/api",
         }
@@ -18,7 +18,7 @@ def test_secrets_and_passwords_are_hidden_and_an_absent_stack_is_no_fault(tmp_pa
     facts = check_up(chosen)
     assert facts["ok"]
     assert "away" in facts["checks"]["prefect"]
-    assert "secret" not in str(facts["settings"])
+    assert "hush-hush" not in str(facts["settings"])
     assert "hidden" not in str(facts["settings"])
 
 
