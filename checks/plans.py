@@ -127,7 +127,7 @@ def take_back(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> Re
     """The canary goes, and its hash is rejected for good. The same object when there is no canary."""
     if plan.canary is None:
         return plan
-    rejected = tuple(dict.fromkeys([*plan.rejected, *_contents(plan.canary)]))
+    rejected = tuple(dict.fromkeys([*plan.rejected, *contents(plan.canary)]))
     return _next(plan, at, actor, reason, rejected=rejected, **NO_CANARY, **NO_ROLLOUT)
 
 
@@ -228,7 +228,7 @@ def describe(plan: ReleasePlan) -> str:
 
 def _refuse_to_start(plan: ReleasePlan, arm: Arm, lifts_freeze: bool) -> None:
     what = f"start a rollout of {arm.name}"
-    if set(_contents(arm)) & set(plan.rejected):
+    if set(contents(arm)) & set(plan.rejected):
         raise refused(plan, what, "an artifact that was not rejected", "train a new candidate")
     if plan.canary is not None:
         raise refused(plan, what, f"no running rollout (of {plan.canary.name})", "wait for its end or roll it back")
@@ -248,7 +248,7 @@ def arms(plan: ReleasePlan) -> list[Arm]:
     return [arm for arm in (plan.champion, plan.previous, plan.canary, plan.control) if arm is not None]
 
 
-def _contents(arm: Arm) -> list[str]:
+def contents(arm: Arm) -> list[str]:
     return [arm.artifact.content] if arm.artifact else []
 
 

@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from checks import plans as moves
@@ -211,3 +213,42 @@ def test_a_plan_reads_aloud(first: ReleasePlan) -> None:
     assert "the rules answer everything (recommendation-v1 stays loaded)" in moves.describe(
         moves.fallback(promoted(first, 1), **WHO)
     )
+
+
+MOVES: tuple[Move, ...] = (
+    moves.advance,
+    moves.take_back,
+    moves.rollback,
+    moves.undo,
+    moves.freeze,
+    moves.unfreeze,
+    moves.hold,
+    moves.resume,
+    moves.fallback,
+    moves.restore,
+    lambda plan, **who: started(plan, plan.revision % 5 + 1),
+    lambda plan, **who: started(plan, plan.revision % 5 + 1, freeze=True),
+)
+
+
+@given(st.lists(st.sampled_from(range(len(MOVES))), max_size=40))
+def test_whatever_is_done_in_whatever_order_the_plan_stays_sound(steps: list[int]) -> None:
+    plan = moves.initial(MODEL, NOON)
+    for number, step in enumerate(steps):
+        before = replace(plan, revision=number)
+        try:
+            plan = MOVES[step](before, **WHO)
+        except ReleaseRefused:
+            plan = before
+        assert set(before.rejected) <= set(plan.rejected)
+        assert (plan.canary is None) <= (plan.canary_percent == 0)
+        assert (plan.control is None) == (plan.control_percent == 0)
+        assert plan.canary is None or (plan.rollout is not None and plan.salt and plan.mode == "model")
+        assert plan.canary is None or not set(moves.contents(plan.canary)) & set(plan.rejected)
+        if before.hold and plan.hold:
+            assert plan.canary_percent <= before.canary_percent
+        if (plan.champion, plan.mode) != (before.champion, before.mode) and plan.champion == before.canary:
+            assert not before.hold
+            assert not before.frozen or moves.names_freeze(plan.champion)
+        assert ReleasePlan.from_json(plan.to_json()) == plan
+        assert moves.describe(plan)
