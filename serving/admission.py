@@ -1,5 +1,5 @@
-"""The door to production: an arm is loaded when hash, versions, evidence and votes are all there and belong together,
-and its example gives the answers of training.
+"""The door to production. A plan is believed when it is signed, newer and of the same history. An arm is loaded when
+hash, versions, evidence and votes are all there and belong together, and its example gives the answers of training.
 
 Reads the bundle, the feature snapshot and the evidence document; writes nothing. Called by the plan follower, and
 without evidence and votes by `serving.check`.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -17,13 +18,15 @@ import pandas as pd
 from checks.ballots import Verify, verify_approval
 from errors import AdmissionRefused, TamperError
 from models.contract import Decided, Model
-from records import Arm, Artifact, Evidence, ReleasePlan
+from records import Arm, Artifact, Evidence, ReleasePlan, SignedPlan
 from serving.answer import answer
 from serving.runner import Failure, Runner, attempt
 from serving.view import Loaded, View
 from stores.artifacts import Bundle
+from stores.ledger import plans
+from stores.ledger.signing import Ring
 
-LIVE_THREADS, BESIDE_THREADS, WAITING = 2, 1, 256
+LIVE_THREADS, BESIDE_THREADS = 2, 1
 RELATIVE, ABSOLUTE = 1e-4, 1e-6  # another processor sums in another order
 
 
@@ -42,6 +45,44 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     verify: Verify  # of the public ring
     roles: tuple[str, ...]  # whose yes this house requires for a promotion
+    waiting: int  # requests that may wait for the arm
+    waiting_beside: int  # scores off the path that may wait
+
+
+def believe(
+    signed: SignedPlan, model: str, ring: Ring, seen: ReleasePlan | None, descends: Callable[[str], bool]
+) -> ReleasePlan:
+    """The plan, when it may replace the one seen before.
+
+    Args:
+        seen: the plan with the highest revision this replica has ever believed.
+        descends: whether the ledger's history has an audit entry of this hash.
+
+    Raises:
+        AdmissionRefused: for a wrong signature, an older revision, and a ledger with another history.
+    """
+    try:
+        plan = plans.verify(signed, ring)
+    except (TamperError, msgspec.DecodeError) as error:
+        raise AdmissionRefused(f"release plan of {model}", expected="a signed plan", got=str(error)) from error
+    if plan.model != model:
+        raise AdmissionRefused("release plan", expected=f"one of {model}", got=f"one of {plan.model}")
+    if seen is not None and plan.revision <= seen.revision:
+        raise AdmissionRefused(
+            f"release plan of {model}",
+            expected=f"a revision above {seen.revision}, which was seen",
+            got=f"another plan of revision {plan.revision}",
+            do="the ledger went back: restore it from its newest backup",
+        )
+    for head in (plan.audit_head, seen.audit_head if seen else ""):
+        if not descends(head):
+            raise AdmissionRefused(
+                f"release plan of {model}",
+                expected=f"a ledger with audit entry {head[:12]}",
+                got="one without it",
+                do="this is another ledger, or one that was cut: run `grownet audit verify` on it",
+            )
+    return plan
 
 
 def admit(arm: Arm, door: Door) -> Loaded:
@@ -85,15 +126,15 @@ def load(arm: Arm, door: Door) -> Loaded:
     _same(arm, "versions", arm.versions, manifest.versions)
     _same(arm, "configuration", arm.config, manifest.config_digest)
     _same(arm, "features", arm.features, manifest.features)
-    loaded = attempt(lambda: _built(artifact.content, door.model, bundle, features), f"loading {arm.name}")
+    loaded = attempt(lambda: _built(artifact.content, door, bundle, features), f"loading {arm.name}")
     if not isinstance(loaded, Loaded):
         raise AdmissionRefused(f"{arm.name}: loading", expected="a model that loads", got=_reason(loaded))
     _compare(arm, door.model, loaded, bundle)
     return loaded
 
 
-def _built(content: str, model: Model, bundle: Bundle, features: bytes) -> Loaded:
-    manifest = bundle.manifest
+def _built(content: str, door: Door, bundle: Bundle, features: bytes) -> Loaded:
+    manifest, model = bundle.manifest, door.model
     return Loaded(
         number=manifest.number,
         name=manifest.name,
@@ -102,8 +143,8 @@ def _built(content: str, model: Model, bundle: Bundle, features: bytes) -> Loade
         index=model.index(pd.read_parquet(io.BytesIO(features))),
         policy=msgspec.convert(manifest.policy, model.Policy),
         manifest=manifest,
-        live=Runner(f"{manifest.name}-live", LIVE_THREADS, WAITING),
-        beside=Runner(f"{manifest.name}-beside", BESIDE_THREADS, WAITING),
+        live=Runner(f"{manifest.name}-live", LIVE_THREADS, door.waiting),
+        beside=Runner(f"{manifest.name}-beside", BESIDE_THREADS, door.waiting_beside),
     )
 
 

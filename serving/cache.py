@@ -82,7 +82,7 @@ class Cache:
         """Forgets what the plan does not name any more."""
         for part in ("sealed", "documents"):
             for path in (self._folder / part).iterdir():
-                if path.name not in keep:
+                if path.name not in keep and not path.name.startswith("."):
                     path.unlink()
 
     def _kept(self, path: Path, check: Callable[[bytes], bytes]) -> bytes | None:

@@ -48,6 +48,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     policy: Any  # of the configuration, for the rules
     loaded: Mapping[str, Loaded] = {}  # by content digest
     tripped: frozenset[str] = frozenset()  # contents this replica dropped by itself
+    rejected: frozenset[int] = frozenset()  # numbers of the versions that were rejected for good
     confirmed_at: float = 0.0  # when the ledger last said that this plan is current
     max_age: float = 0.0  # seconds after which an unconfirmed plan loses its canary
 

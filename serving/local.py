@@ -1,0 +1,81 @@
+"""What a replica watches on its own machine, ledger or no ledger: the break-glass file, API keys, hanging arms, and
+its own threads.
+
+`home/serving/REPLICA/force-rules` (its content is the reason) makes this replica answer by the rules at once, whatever
+the plan says; replies, trips and `/readyz` tell of it until the file is removed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from errors import ConfigError
+from serving.desk import Desk
+from serving.house import House
+from serving.keys import Ring
+
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 0.1
+FILE = "force-rules"
+REASON_CHARACTERS = 500
+
+
+class Local:
+    """Looks every LOOK_SECONDS, in a thread of its own."""
+
+    def __init__(self, house: House, desks: Iterable[Desk], ring: Ring, folder: Path) -> None:
+        self._house, self._desks, self._ring = house, list(desks), ring
+        self._path = folder / FILE
+        self._keys_problem = ""
+        self.threads: list[threading.Thread] = []  # that must live
+        self.dead: tuple[str, ...] = ()
+        self._stop = threading.Event()
+        self.thread = threading.Thread(target=self._run, name="local", daemon=True)
+
+    def look(self) -> None:
+        """One round."""
+        self._break_glass()
+        self._keys()
+        for desk in self._desks:
+            desk.look_for_hangs()
+        dead = tuple(thread.name for thread in self.threads if not thread.is_alive())
+        if dead != self.dead:
+            log.critical("threads that died, restart this replica: %s", ", ".join(dead))
+            self.dead = dead
+
+    def close(self) -> None:
+        self._stop.set()
+        if self.thread.ident is not None:
+            self.thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(LOOK_SECONDS):
+            self.look()
+
+    def _break_glass(self) -> None:
+        reason = self._reason()
+        if bool(reason) == bool(self._house.forced):
+            return
+        self._house.forced = reason
+        log.critical("break glass: %s", reason or "the file is gone, the plan answers again")
+        for desk in self._desks if reason else ():
+            desk.report("rules", "", f"break glass: {reason}", kind="dropped")
+
+    def _reason(self) -> str:
+        try:
+            return self._path.read_text(encoding="utf-8", errors="replace").strip()[:REASON_CHARACTERS] or "no reason"
+        except FileNotFoundError:
+            return ""
+        except OSError as error:  # it is there, and what it says cannot be read
+            return str(error)
+
+    def _keys(self) -> None:
+        try:
+            self._ring.reload()
+        except ConfigError as error:
+            if str(error) != self._keys_problem:
+                log.error("API keys not read again, the old ones stay: %s", error)
+            self._keys_problem = str(error)

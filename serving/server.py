@@ -1,0 +1,57 @@
+"""`grownet serve`: answers HTTP on uvloop and httptools until SIGTERM, then finishes what is under way and leaves.
+
+Listens before anything is loaded; `/readyz` says when it can be sent traffic. Log lines go to stderr, without bodies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+
+import uvicorn
+
+from configs.schema import Config, Settings
+from serving.rest import App
+from serving.service import Service
+
+log = logging.getLogger(__name__)
+GRACE_SECONDS = 15  # for requests under way at the end
+SWITCH_SECONDS = 0.0005  # a thread with long Python work gives way to the answers after this, not after 5 ms
+
+
+def run(settings: Settings, config: Config, host: str, port: int) -> None:
+    """Serves until told to stop. Port 0 takes a free one; the log says which.
+
+    Raises:
+        GrownetError: when it cannot start, see `serving.service.Service`.
+        OSError: when the address is taken.
+    """
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    sys.setswitchinterval(SWITCH_SECONDS)
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: None)  # what uvicorn puts back, and raises again, once it has drained
+    listener = socket.create_server((host, port), backlog=2048, reuse_port=False)
+    service = Service(settings, config)
+    service.house.url = "http://{}:{}".format(*listener.getsockname()[:2])
+    log.info("replica %s serves %s on %s", settings.replica, sorted(service.desks), service.house.url)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            App(service),
+            http="httptools",
+            loop="uvloop",
+            ws="none",
+            lifespan="on",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    )
+    with listener, asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(server.serve(sockets=[listener]))
+    log.info("replica %s left", settings.replica)

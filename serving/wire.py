@@ -1,0 +1,115 @@
+"""What comes in and goes out as bytes: requests into the model's own types, errors into JSON that names the field.
+
+Pure. A body that is wrong in any way becomes an InputError; `serving.rest` makes it a 422.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from errors import GrownetError, InputError
+from models.contract import Model
+
+_WHERE = re.compile(r"^(?P<said>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
+_EXPECTED = re.compile(r"^Expected (?P<expected>.+?)(?:, got (?P<got>.+))?$", re.DOTALL)
+_FIELD = re.compile(r"^Object (?:contains unknown|missing required) field `(?P<name>[^`]*)`$")
+
+
+class Refusal(Exception):
+    """A reply that is no answer: its status, the error it tells of, and headers."""
+
+    def __init__(self, status: int, error: GrownetError, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        self.status, self.error, self.headers = status, error, headers
+        super().__init__(str(error))
+
+    @property
+    def body(self) -> bytes:
+        """Status, field or thing, expected, got, what to do."""
+        error = self.error
+        facts = {"status": self.status, "field": error.thing, "expected": error.expected, "got": error.got}
+        return msgspec.json.encode({"error": {**facts, "do": error.do}})
+
+
+class Forms:
+    """The decoders of one model: a request, a batch of them, and feedback."""
+
+    def __init__(self, model: Model) -> None:
+        request: Any = model.Request
+        fields = [("requests", list[request] | msgspec.UnsetType, msgspec.UNSET)]  # UNSET: it was a request after all
+        self._one = msgspec.json.Decoder(request)
+        self._many = msgspec.json.Decoder(msgspec.defstruct("Batch", fields))
+        self._feedback = msgspec.json.Decoder(
+            msgspec.defstruct(
+                "FeedbackBody", [("prediction_id", str), ("outcome", model.Outcome)], forbid_unknown_fields=True
+            )
+        )
+
+    def requests(self, body: bytes) -> tuple[list[Any], bool]:
+        """The requests, and whether they came as a batch.
+
+        Raises:
+            InputError: naming the field.
+        """
+        if b'"requests"' in body:
+            found = decode(self._many, body).requests
+            if found is not msgspec.UNSET:
+                return found, True
+        return [decode(self._one, body)], False
+
+    def feedback(self, body: bytes) -> tuple[str, Any]:
+        """The prediction id and the outcome; raises InputError as above."""
+        found = decode(self._feedback, body)
+        return found.prediction_id, found.outcome
+
+
+def decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
+    """The decoded body.
+
+    Raises:
+        InputError: with the path of the field, what was expected and what came.
+    """
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _named(str(error)) from None
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise InputError("$", expected="a JSON object", got=f"{error} in {len(body)} bytes") from None
+
+
+def event_time(text: str) -> datetime:
+    """ISO 8601 with a zone, as UTC.
+
+    Raises:
+        InputError: for anything else.
+    """
+    wrong = InputError("x-event-time", expected="ISO 8601 with a zone, such as 2011-09-01T10:00:00Z", got=text[:64])
+    try:
+        when = datetime.fromisoformat(text)
+        if when.tzinfo is None:
+            raise wrong
+        return when.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise wrong from None
+
+
+def _named(message: str) -> InputError:
+    where = _WHERE.match(message)
+    said, path = (where["said"], where["path"]) if where else (message, None)
+    field = _FIELD.match(said)
+    if field is not None:
+        known = "unknown" not in said
+        return InputError(
+            f"{path or '$'}.{field['name']}",
+            expected="a value" if known else "a field of the request",
+            got="nothing" if known else "an unknown field",
+        )
+    parts = _EXPECTED.match(said)
+    if parts is None:
+        return InputError(path or "$", expected="a valid value", got=said)
+    return InputError(
+        path or "$", expected=parts["expected"].replace("`", ""), got=(parts["got"] or "another").replace("`", "")
+    )
