@@ -18,6 +18,7 @@ from errors import GrownetError, UsageError
 
 if TYPE_CHECKING:
     from configs.schema import Config, Settings
+    from records import Verb
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 release_app = typer.Typer(
@@ -128,7 +129,7 @@ def retrain(
     as_json: Json = False,
 ) -> None:
     """Start a lifecycle run: features, training, gates, and a ballot when they pass."""
-    from tasks.approve import start_deployment
+    from tasks.runs import start_deployment
 
     chosen, _ = _house()
     run = start_deployment(chosen, "lifecycle/lifecycle", {"model": model, "reason": reason, "segment": segment})
@@ -238,11 +239,11 @@ def fallback(model: ModelName, reason: Reason, actor: Actor, as_json: Json = Fal
     _operate("fallback", model, reason, actor, as_json)
 
 
-def _ask(verb: str, model: str, reason: str, as_json: bool) -> None:
+def _ask(verb: Verb, model: str, reason: str, as_json: bool) -> None:
     from tasks.approve import request
 
     chosen, _ = _house()
-    run = request(chosen, model, verb, candidate="", detail=reason)
+    run = request(chosen, model, verb, "", reason)
     _print({"asked": verb, "flow_run": run, "url": f"{chosen.prefect_ui_url}/runs/flow-run/{run}"}, as_json)
 
 

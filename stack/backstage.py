@@ -12,15 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import httpx
 import psutil
 import pyotp
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from configs.schema import Settings
 from errors import StackError
 from records import utc_now
 from stack.report import Stage, Story
+from tasks.runs import start_deployment, state
 
 POLL_SECONDS = 0.2
 STEP_SECONDS = 30  # of a one-time code
@@ -49,24 +50,17 @@ def until(look: Callable[[], Found | None], what: str, seconds: float) -> Found:
 class Runs:
     """Flow runs of the stack's deployments."""
 
-    api: str  # Prefect's API address
+    settings: Settings
 
     def start(self, deployment: str, parameters: dict[str, Any]) -> str:
         """Starts FLOW/DEPLOYMENT and returns the id of the run."""
-        found = self._ask("GET", f"/deployments/name/{deployment}")
-        run = self._ask("POST", f"/deployments/{found['id']}/create_flow_run", {"parameters": parameters})
-        return str(run["id"])
-
-    def state(self, run: str) -> tuple[str, str]:
-        """Type and message of a run's state."""
-        state = self._ask("GET", f"/flow_runs/{run}")["state"]
-        return str(state["type"]), str(state.get("message") or "")
+        return start_deployment(self.settings, deployment, parameters)
 
     def finish(self, run: str, seconds: float) -> tuple[str, str]:
-        """Waits for the run's end and returns its last state."""
+        """Waits for the run's end and returns type and message of its last state."""
 
         def ended() -> tuple[str, str] | None:
-            kind, message = self.state(run)
+            kind, message = state(self.settings, run)
             return (kind, message) if kind in FINAL else None
 
         return until(ended, f"flow run {run}", seconds)
@@ -82,15 +76,6 @@ class Runs:
         if kind != "COMPLETED":
             raise StackError(f"flow run {deployment}", expected="COMPLETED", got=f"{kind}: {message}")
         return run
-
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        for _ in range(20):  # with SQLite under load the server says 503, "database is locked"
-            reply = httpx.request(method, f"{self.api}{path}", json=body, timeout=30)
-            if reply.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                break
-            time.sleep(POLL_SECONDS)
-        reply.raise_for_status()
-        return reply.json()
 
 
 @dataclass

@@ -180,7 +180,7 @@ def ballot(demo: Demo, verb: str, what: str, *, wrong_code: bool = False) -> Non
 def _submit(demo: Demo, voter: Voter, code: str, reason: str) -> str:
     from tasks.approve import submit
 
-    return str(submit(demo.settings, MODEL, voter.name, "yes", reason, code)["said"])
+    return submit(demo.settings, MODEL, voter.name, "yes", reason, code, wait_seconds=90).said
 
 
 def rollout(demo: Demo, name: str) -> None:
@@ -248,7 +248,7 @@ def rules_and_back(demo: Demo) -> None:
         seen = until(lambda: _live(demo)["override"] or None, "the service in rules mode", 10)
         telling.say(f"revision {plan.revision}; the service says override={seen}")
         telling.say(words)
-    request(demo.settings, MODEL, "restore", candidate="", detail="price list corrected")
+    request(demo.settings, MODEL, "restore", "", "price list corrected")
     ballot(demo, "restore", plan.champion.name)
     with demo.chapters.chapter("The model answers again") as telling:
         until(lambda: not _live(demo)["override"] or None, "the service with the model", 10)

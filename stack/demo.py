@@ -105,7 +105,7 @@ def _opened(stage: ExitStack, chosen: Settings, story: Story, chapters: Chapters
         "prediction service: metrics": f"{stack.service_url}/metrics",
     }
     traffic = Traffic(stack.service_url, MODEL, "", stream)
-    return Demo(stack.settings, config, stack, story, chapters, Runs(stack.settings.prefect_url), traffic)
+    return Demo(stack.settings, config, stack, story, chapters, Runs(stack.settings), traffic)
 
 
 def _collected(demo: Demo) -> Story:

@@ -20,6 +20,7 @@ from errors import NotFound, StackError
 from records import Record
 
 RELEASE = "release/release"
+SUSPENDED, RESPONSE = "suspended-", "-response"  # prefect.input.run_input: keyset of a suspended state
 ATTEMPT_SECONDS, TOTAL_SECONDS = 10.0, 30.0
 BUSY = frozenset({408, 429, 502, 503, 504})
 ALIVE = frozenset({"SCHEDULED", "PENDING", "RUNNING", "PAUSED"})
@@ -81,6 +82,12 @@ def alive(settings: Settings, run: str) -> bool:
     return str((found["state"] or {}).get("type")) in ALIVE
 
 
+def state(settings: Settings, run: str) -> tuple[str, str]:
+    """Type (COMPLETED, FAILED ...) and message of a run's state."""
+    found = _call(settings, "GET", f"flow_runs/{run}")["state"]
+    return str(found["type"]), str(found.get("message") or "")
+
+
 def answer(settings: Settings, run: str, values: Mapping[str, str]) -> Answered:
     """Submits the form of a waiting run, as its page in the Prefect UI does."""
     said = _call(settings, "POST", f"flow_runs/{run}/resume", {"run_input": dict(values)})
@@ -98,7 +105,7 @@ def pauses(settings: Settings, run: str) -> frozenset[str]:
 
 def typed(settings: Settings, run: str, key: str) -> Typed | None:
     """What was submitted under a suspension's key, or None: an empty form leaves nothing behind."""
-    found = [one for one in _inputs(settings, run) if one["key"] == _response(key)]
+    found = [one for one in _inputs(settings, run) if one["key"] == f"{SUSPENDED}{key}{RESPONSE}"]
     if not found:
         return None
     values = msgspec.json.decode(found[0]["value"])
@@ -106,28 +113,27 @@ def typed(settings: Settings, run: str, key: str) -> Typed | None:
     return Typed(values=values if isinstance(values, dict) else {}, at=taken)
 
 
-def forget(settings: Settings, run: str, key: str) -> None:
-    """Deletes what was submitted under a key from Prefect; nothing there is fine."""
-    try:
-        _call(settings, "DELETE", f"flow_runs/{run}/input/{_response(key)}")
-    except NotFound:
-        return
+def forget(settings: Settings, run: str) -> None:
+    """Deletes everything that was typed into a run from Prefect; what the forms looked like stays."""
+    for one in _inputs(settings, run):
+        if one["key"].endswith(RESPONSE):
+            _delete(settings, f"flow_runs/{run}/input/{one['key']}")
 
 
 def drop(settings: Settings, run: str) -> None:
     """Deletes a run that is not needed any more; one that is gone is fine."""
+    _delete(settings, f"flow_runs/{run}")
+
+
+def _delete(settings: Settings, path: str) -> None:
     try:
-        _call(settings, "DELETE", f"flow_runs/{run}")
+        _call(settings, "DELETE", path)
     except NotFound:
         return
 
 
-def _response(key: str) -> str:
-    return f"suspended-{key}-response"  # prefect.input.run_input: keyset of a suspended state
-
-
 def _inputs(settings: Settings, run: str) -> list[dict[str, Any]]:
-    body = {"prefix": "suspended-", "limit": 200, "exclude_keys": []}
+    body = {"prefix": SUSPENDED, "limit": 200, "exclude_keys": []}
     found: list[dict[str, Any]] = _call(settings, "POST", f"flow_runs/{run}/input/filter", body)
     return found
 
