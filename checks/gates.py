@@ -11,6 +11,8 @@ from math import isfinite
 
 import msgspec
 
+from checks.drift import Drift
+from checks.fairness import Fairness
 from checks.metrics import Difference
 from records import Gate, Outcome
 
@@ -107,6 +109,45 @@ def backtest(windows: Sequence[Window], wanted: int, min_wins: int) -> Gate:
     else:
         outcome = "fail"
     return _gate("backtest", outcome, reason, figures)
+
+
+def bias(fairness: Fairness, max_gap: float) -> Gate:
+    """No segment may be served far worse than the whole.
+
+    The gap is relative to the whole; one below -max_gap fails when its interval agrees, else it is inconclusive.
+    A segment that is served better is shown, and is no reason to refuse.
+    """
+    if not fairness.segments:
+        too_small = ", ".join(f"{kind} {name} ({count})" for kind, name, count in fairness.small)
+        return _gate("bias", "inconclusive", f"no segment is large enough to judge: {too_small or 'none at all'}", {})
+    worst = min(fairness.segments, key=lambda segment: (segment.gap, segment.kind, segment.name))
+    beyond = [segment for segment in fairness.segments if segment.gap < -max_gap]
+    certain = [segment for segment in beyond if segment.high < -max_gap]
+    outcome: Outcome = "fail" if certain else "inconclusive" if beyond else "pass"
+    named = (certain or beyond or [worst])[0]
+    reason = (
+        f"{named.kind} {named.name!r} {named.gap:+.0%} [{named.low:+.0%}, {named.high:+.0%}] against the whole over "
+        f"{named.count} subjects, allowed {-max_gap:.0%}; {len(fairness.segments)} segments judged"
+    )
+    figures = {f"{segment.kind}.{segment.name}": segment.gap for segment in fairness.segments}
+    return _gate("bias", outcome, reason, {**figures, "overall": fairness.overall, "limit": -max_gap})
+
+
+def drift(shifts: Mapping[str, Drift], max_psi: float) -> Gate:
+    """What the model learned from must still look like what it will see.
+
+    Args:
+        shifts: per feature, its training distribution against the newest.
+        max_psi: largest PSI of practical size; below what chance gives nothing fails.
+    """
+    if not shifts:
+        return _gate("drift", "inconclusive", "no feature has a distribution to compare", {})
+    moved = sorted(name for name, shift in shifts.items() if shift.exceeds(max_psi))
+    worst = max(shifts, key=lambda name: (shifts[name].psi, name))
+    shown = f"largest PSI {shifts[worst].psi:.3f} ({worst}), allowed {max_psi:g}, over {len(shifts)} features"
+    reason = f"{', '.join(moved)} moved since training; {shown}" if moved else shown
+    figures = {name: shift.psi for name, shift in shifts.items()}
+    return _gate("drift", "fail" if moved else "pass", reason, {**figures, "limit": max_psi})
 
 
 def overfitting(training: float, holdout: float, max_gap: float) -> Gate:

@@ -53,7 +53,7 @@ class Trial:
     times: Mapping[str, str]
     params: Any
     seed: int
-    _features: dict[datetime, pd.DataFrame] = field(default_factory=dict, compare=False)
+    _seen: dict[tuple[datetime, ...], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def known(self, moment: datetime) -> Tables:
         """The tables as they were just before `moment`.
@@ -70,17 +70,16 @@ class Trial:
         return past
 
     def features(self, moment: datetime) -> pd.DataFrame:
-        if moment not in self._features:
-            self._features[moment] = self.model.build(self.known(moment), moment, self.params)
-        return self._features[moment]
+        return self._view(moment)[0]
 
     def fit(self, moment: datetime) -> Any:
         return self.model.fit(self.known(moment), moment, self.params, self.seed)
 
     def scores(self, fitted: Any, start: datetime, end: datetime) -> pd.DataFrame:
         """Metrics per subject of what happened in [start, end), answered from features of `start`; None is the rules."""
-        truth = self.model.outcomes(self.known(end), start, end)
-        return self.model.score(fitted, self.model.index(self.features(start)), truth)
+        if (start, end) not in self._seen:
+            self._seen[start, end] = self.model.outcomes(self.known(end), start, end)
+        return self.model.score(fitted, self._view(start)[1], self._seen[start, end])
 
     def stand_ins(self, moment: datetime) -> dict[str, Any]:
         """The baselines learned before `moment`."""
@@ -94,6 +93,14 @@ class Trial:
         starts = [cut - timedelta(days=days * back) for back in range(count, 0, -1)]
         windows = (self._window(metric, start, start + timedelta(days=days)) for start in starts)
         return [window for window in windows if window is not None]
+
+    def _view(self, moment: datetime) -> tuple[pd.DataFrame, Any]:
+        """Features and their index at a moment; many are scored on the same ones."""
+        if (moment,) not in self._seen:
+            features = self.model.build(self.known(moment), moment, self.params)
+            self._seen[moment,] = features, self.model.index(features)
+        found: tuple[pd.DataFrame, Any] = self._seen[moment,]
+        return found
 
     def _window(self, metric: str, start: datetime, end: datetime) -> Window | None:
         try:

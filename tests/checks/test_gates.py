@@ -7,6 +7,8 @@ from math import inf, nan
 import pytest
 
 from checks import gates
+from checks.drift import Drift
+from checks.fairness import Fairness, Segment
 from checks.gates import Service, Window
 from checks.metrics import Difference
 from records import Evidence, utc_now
@@ -139,3 +141,54 @@ def test_gates_survive_being_written_as_evidence() -> None:
     )
     assert Evidence.from_json(evidence.to_json()) == evidence
     assert not evidence.passed
+
+
+def segment(name: str, gap: float, low: float, high: float) -> Segment:
+    return Segment(kind="country", name=name, count=200, mean=0.5 + gap / 2, gap=gap, low=low, high=high)
+
+
+def fairness(*segments: Segment) -> Fairness:
+    return Fairness(overall=0.5, count=400, segments=segments, small=(("country", "tiny", 3),))
+
+
+HOME = segment("home", 0.02, 0.0, 0.04)
+
+
+@pytest.mark.parametrize(
+    ("abroad", "outcome"),
+    [
+        (segment("abroad", -0.2, -0.3, -0.1), "pass"),
+        (segment("abroad", -0.7, -0.8, -0.6), "fail"),
+        (segment("abroad", -0.6, -0.9, -0.3), "inconclusive"),
+        (segment("abroad", 0.9, 0.8, 1.0), "pass"),
+    ],
+)
+def test_bias(abroad: Segment, outcome: str) -> None:
+    gate = gates.bias(fairness(HOME, abroad), max_gap=0.5)
+    assert gate.outcome == outcome
+    assert gate.figures["country.abroad"] == abroad.gap
+    assert ("abroad" in gate.reason) == (abroad.gap < HOME.gap)
+
+
+def test_segments_too_small_to_judge_are_named() -> None:
+    gate = gates.bias(fairness(), max_gap=0.5)
+    assert (gate.outcome, "tiny (3)" in gate.reason) == ("inconclusive", True)
+
+
+def shift(psi: float, limit: float = 0.01) -> Drift:
+    return Drift(psi=psi, expected=limit / 2, limit=limit, bins=10, reference_rows=1000, rows=1000)
+
+
+@pytest.mark.parametrize(
+    ("shifts", "outcome"),
+    [
+        ({"days": shift(0.1), "units": shift(0.0)}, "pass"),
+        ({"days": shift(0.3), "units": shift(0.0)}, "fail"),
+        ({"days": shift(0.3, limit=0.4)}, "pass"),
+        ({}, "inconclusive"),
+    ],
+)
+def test_drift(shifts: dict[str, Drift], outcome: str) -> None:
+    gate = gates.drift(shifts, max_psi=0.25)
+    assert gate.outcome == outcome
+    assert not shifts or "days" in gate.reason
