@@ -62,8 +62,11 @@ class Keysets:
         self.folder = home / "vault"
         self.public = self.folder / "public"
         self._wrap = _kms_aead(kms_key_uri) if kms_key_uri else None
-        for folder in (self.folder, self.public, self.folder / "known"):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            for folder in (self.folder, self.public, self.folder / "known"):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ConfigError([f"GROWNET_HOME: the vault {self.folder} cannot be made: {error}"]) from error
 
     def handle(self, name: str) -> Any:
         """The keyset of this name, made the first time; safe when two processes ask at once.
@@ -92,12 +95,12 @@ class Keysets:
             public = json_proto_keyset_format.serialize_without_secret(handle.public_keyset_handle())
             entry = {"key": name, "kind": key_kind(name), "keyset": json.loads(public)}
             _write(self.public / f"{_stem(name)}.json", json.dumps(entry, indent=1), 0o644)
-        _write(self.folder / "known" / _stem(name), "", 0o644)
         if self._wrap is None:
             text = _plain(handle)
         else:
             text = json_proto_keyset_format.serialize_encrypted(handle, self._wrap, name.encode())
         _write(self._path(name), text, 0o600)
+        _write(self.folder / "known" / _stem(name), "", 0o644)  # last: killed before it, the next start just goes on
 
     def _load(self, name: str) -> Any:
         path = self._path(name)

@@ -72,8 +72,7 @@ class Verifier:
 
     def holders(self) -> tuple[str, ...]:
         """The key ids of the ring, sorted."""
-        entries = (json.loads(path.read_text(encoding="utf-8")) for path in self._folder.glob("*.json"))
-        return tuple(sorted(str(entry["key"]) for entry in entries))
+        return tuple(sorted(str(_entry(path)["key"]) for path in self._folder.glob("*.json")))
 
     def _primitive(self, key: str) -> Any:
         if key not in self._ring:
@@ -89,9 +88,9 @@ class Verifier:
                 got=key,
                 do="only keys of the public ring are believed",
             )
-        entry = json.loads(path.read_text(encoding="utf-8"))
-        if entry.get("key") != key:
-            raise TamperError(f"public key {path}", expected=f"key {key}", got=entry.get("key"), do="restore the file")
+        entry = _entry(path)
+        if entry["key"] != key:
+            raise TamperError(f"public key {path}", expected=f"key {key}", got=entry["key"], do="restore the file")
         handle = json_proto_keyset_format.parse_without_secret(json.dumps(entry["keyset"]))
         return handle.primitive(signature.PublicKeyVerify)
 
@@ -230,6 +229,17 @@ def totp_secret() -> str:
 def provisioning_uri(name: str, secret: str) -> str:
     """The otpauth:// address that an authenticator app reads from a QR code."""
     return str(pyotp.TOTP(secret).provisioning_uri(name=name, issuer_name=ISSUER))
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    """A file of the public ring: {"key", "kind", "keyset"}."""
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        return {"key": entry["key"], "keyset": entry["keyset"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise TamperError(
+            f"public key {path}", expected="a key id and its public keyset", got=str(error), do="restore the file"
+        ) from error
 
 
 def _code_context(reviewer: str) -> bytes:

@@ -83,6 +83,20 @@ def test_a_lost_keyset_is_an_error_and_not_a_new_one(tmp_path: Path) -> None:
         Vault.open(tmp_path, "serving")
 
 
+def test_a_start_killed_between_two_files_just_goes_on(tmp_path: Path) -> None:
+    Vault.open(tmp_path, "guard")
+    for path in [tmp_path / "vault" / "guard.json", tmp_path / "vault" / "known" / "guard"]:
+        path.unlink()  # only the public half had been written
+    vault = Vault.open(tmp_path, "guard")
+    vault.verifier.verify("guard", b"plan", vault.signer.sign(b"plan"))
+
+
+def test_a_home_that_cannot_be_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="GROWNET_HOME"):
+        Vault.open(tmp_path / "file", "guard")
+
+
 def test_a_broken_keyset_is_an_error(tmp_path: Path) -> None:
     Vault.open(tmp_path, "train")
     path = tmp_path / "vault" / "aead.json"
@@ -154,6 +168,13 @@ class TestSignatures:
         assert new != old
         ring.verify("guard", b"plan", new)
         ring.verify("guard", b"plan", old)
+
+    @pytest.mark.parametrize("content", ["", "[]", "{}", '{"key": "guard"}', '{"key": "guard", "keyset": {}}'])
+    def test_a_broken_public_key_is_an_error(self, tmp_path: Path, content: str) -> None:
+        signature = Vault.open(tmp_path, "guard").signer.sign(b"plan")
+        (tmp_path / "vault" / "public" / "guard.json").write_text(content)
+        with pytest.raises(TamperError):
+            Vault.open(tmp_path, "reader").verifier.verify("guard", b"plan", signature)
 
 
 class TestPseudonyms:
