@@ -6,12 +6,48 @@ Pure; between `checks.tallies` (the sums) and `checks.judge` (the conclusions). 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from checks.rates import alarms, carry_on
 from checks.tallies import Comparison, Sides, Tally, compare, sides, tally
-from records import Counter, Record, ReleasePlan, Rollout, RolloutGates, Step, Trip
+from records import Arm, Counter, Record, ReleasePlan, Rollout, RolloutGates, Step, Trip
 
-WINDOW_SECONDS = 3600.0  # of the fast tests: two tests and 2160 hours a quarter, see FAST_EVIDENCE of the judge
+
+class Trend(Record, frozen=True, kw_only=True):
+    """How often answers of an arm were bad lately: the rate test, and the answers since its scores last left zero."""
+
+    scores: tuple[float, ...] = ()
+    since: datetime | None = None
+    bad: int = 0
+    answers: int = 0
+
+    def after(self, bad: int, answers: int, limit: float, at: datetime) -> Trend:
+        """The trend with one more look at so many answers."""
+        answers = max(answers, bad)
+        scores = carry_on(self.scores, bad, answers, limit)
+        if not any(score > 0 for score in scores):
+            return Trend(scores=scores)
+        return Trend(scores=scores, since=self.since or at, bad=self.bad + bad, answers=self.answers + answers)
+
+    @property
+    def alarms(self) -> bool:
+        return alarms(self.scores)
+
+
+class Trends(Record, frozen=True, kw_only=True):
+    """The trends of one arm, and its tally when they were last looked at."""
+
+    seen: Tally = Tally()
+    errors: Trend = Trend()
+    late: Trend = Trend()
+
+    def after(self, now: Tally, gates: RolloutGates, at: datetime) -> Trends:
+        new = now.since(self.seen)
+        return Trends(
+            seen=now,
+            errors=self.errors.after(new.errors, new.answers, gates.max_error_rate, at),
+            late=self.late.after(new.late, new.answers, gates.max_late_rate, at),
+        )
 
 
 class Memory(Record, frozen=True, kw_only=True):
@@ -22,13 +58,11 @@ class Memory(Record, frozen=True, kw_only=True):
     step: int
     started_at: datetime | None  # of the step
     base: Tally | None  # when all replicas had followed: what comes after counts for the step
-    window_at: datetime
-    window: Tally  # of the judged arm when the window of the fast tests began
-    control_window: Tally
+    own: Trends
+    control: Trends
     matured: int
     progressed_at: datetime  # when matured answers last grew
     first_matured_at: datetime | None = None
-    first_error_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -77,35 +111,43 @@ def add_up(seen: Seen, before: Memory | None) -> Case | None:
     own = tally(seen.counters, who.role, who.arm.number)
     now = Tally(answers=own.answers, errors=own.errors, late=own.late, matured=compared.matured)
     control = tally(seen.counters, who.control_role, who.control.number)
-    memory = _remember(seen, who, now, control, before)
+    memory = _remember(seen, who.role, (now, control), rollout.gates, before)
     return Case(seen, who, rollout, memory, compared, now, control)
 
 
-def _remember(seen: Seen, who: Sides, now: Tally, control: Tally, before: Memory | None) -> Memory:
+def trips_of(seen: Seen, arm: Arm) -> list[Trip]:
+    """The trips of this arm since its rollout began, oldest first."""
+    since = seen.plan.rollout_started_at
+    return [
+        trip
+        for trip in sorted(seen.trips, key=lambda trip: trip.at)
+        if arm.artifact is not None and trip.artifact == arm.artifact.content and (since is None or trip.at >= since)
+    ]
+
+
+def _remember(
+    seen: Seen, role: str, counted: tuple[Tally, Tally], gates: RolloutGates, before: Memory | None
+) -> Memory:
     """A new arm counts from nothing, a new or resumed step from where it finds the counters."""
-    plan = seen.plan
-    known = before if before is not None and (before.salt, before.role) == (plan.salt, who.role) else None
-    new = known is None and (plan.step == 0 or who.role == "champion")
+    plan, (now, control) = seen.plan, counted
+    known = before if before is not None and (before.salt, before.role) == (plan.salt, role) else None
+    new = known is None and (plan.step == 0 or role == "champion")
     same_step = known is not None and (known.step, known.started_at) == (plan.step, plan.step_started_at)
-    if known is not None and same_step and seen.at - known.window_at < timedelta(seconds=WINDOW_SECONDS):
-        window = known.window_at, known.window, known.control_window
-    else:
-        window = seen.at, Tally() if new else now, Tally() if new else control
+    start = (Trends(), Trends()) if new else (Trends(seen=now), Trends(seen=control))
+    own, other = (known.own, known.control) if known is not None else start
     base = known.base if known is not None and same_step else None
     if base is None:
         base = Tally() if new else now if seen.confirmed else None
-    grown = known is None or not same_step or now.matured > known.matured
+    still = known is not None and same_step and now.matured <= known.matured
     return Memory(
         salt=plan.salt,
-        role=who.role,
+        role=role,
         step=plan.step,
         started_at=plan.step_started_at,
         base=base,
-        window_at=window[0],
-        window=window[1],
-        control_window=window[2],
+        own=own.after(now, gates, seen.at),
+        control=other.after(control, gates, seen.at),
         matured=now.matured,
-        progressed_at=seen.at if known is None or grown else known.progressed_at,
+        progressed_at=known.progressed_at if known is not None and still else seen.at,
         first_matured_at=(known.first_matured_at if known else None) or (seen.at if now.matured else None),
-        first_error_at=(known.first_error_at if known else None) or (seen.at if now.errors else None),
     )

@@ -10,14 +10,13 @@ Sources
   theorem 2.2 and its appendix on choosing rho; Howard, Ramdas, McAuliffe, Sekhon (2021) give the boundary itself.
 - The ratio is inverted after Fieller (1954): S(r) = arm - r * control is tested for each r, and the r not refused are
   the interval. The delta method is its limit; this form also holds while the control's sum is small.
-- The rate test is a mixture of likelihood ratios (Wald 1945, Robbins 1970) with Ville's inequality: exact, no limit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, exp, inf, isfinite, log, sqrt
+from math import ceil, inf, isfinite, log, sqrt
 from typing import Literal
 
 import numpy as np
@@ -159,10 +158,12 @@ def _fieller(
     a = control**2 - reach * squares[2]
     b = arm * control - reach * squares[1]
     c = arm**2 - reach * squares[0]
-    if a <= 0:  # the control cannot be told from zero, so no ratio is refused
-        return Effect(ratio - 1, -inf, inf, size, variance)
     root = sqrt(max(b * b - a * c, 0.0))
-    return Effect(ratio - 1, (b - root) / a - 1, (b + root) / a - 1, size, variance)
+    if a > 0:
+        return Effect(ratio - 1, (b - root) / a - 1, (b + root) / a - 1, size, variance)
+    # the control cannot be told from zero: no ratio is too high, and some are too low if the arm can be told from it
+    low = (b - root) / a - 1 if a < 0 < c else -inf
+    return Effect(ratio - 1, low, inf, size, variance)
 
 
 def decide(effect: Effect, margin_fail: float, margin_pass: float) -> Kpi:
@@ -240,22 +241,3 @@ def sample_ratio(arm: Array, others: Array, share: float, *, alpha: float) -> tu
     if noise == 0 or answers < MIN_ANSWERS or np.count_nonzero(rest) < MIN_BUCKETS:
         return 0.0, inf
     return float(rest.sum()) ** 2 / noise, multiplier(answers, alpha, RATIO_TUNED_AT) ** 2
-
-
-def rate_evidence(bad: int, answers: int, limit: float) -> float:
-    """Evidence that the rate of bad answers is above `limit`: 1 / alpha is crossed with probability at most alpha.
-
-    A mixture of likelihood ratios against rates of 2, 5 and 20 times the limit and one half; each is a
-    supermartingale while the true rate is at most the limit, so looking at every tick costs nothing.
-    """
-    if limit >= 1.0 or answers == 0:
-        return 1.0
-    if limit <= 0.0:
-        return inf if bad else 1.0
-    rivals = [rate for rate in (2 * limit, 5 * limit, 20 * limit, 0.5) if limit < rate < 1.0]
-    if not rivals:  # a limit of one half or more
-        rivals = [(1.0 + limit) / 2]
-    good = answers - bad
-    logs = [bad * log(rate / limit) + good * log((1 - rate) / (1 - limit)) for rate in rivals]
-    top = max(logs)
-    return inf if top > 700 else exp(top) * sum(exp(value - top) for value in logs) / len(logs)

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from checks import plans as transitions
+from checks.case import trips_of
 from checks.judge import memory_of, state_of
 from configs.schema import Defaults
 from guard import alerts
 from guard.watch import View, Watch
-from records import GuardVerdict, Incident, OutboxEvent, ReleasePlan, Trip, digest_of, utc_now
+from records import GuardVerdict, Incident, OutboxEvent, ReleasePlan, digest_of, utc_now
 from stores.ledger import incidents, leases, outbox, plans, verdicts
 from stores.ledger.engine import Ledger
 from stores.ledger.signing import Signer
@@ -24,7 +25,9 @@ from stores.ledger.signing import Signer
 log = logging.getLogger("grownet.guard")
 ACTOR = "guard"
 SAVE_SECONDS = 10.0  # an unchanged verdict is written again no more often, so that people see the sample still needed
-TELL = frozenset({"sample_ratio", "both_bad"})  # states without an action that people must hear of
+TELL = frozenset(
+    {"sample_ratio", "both_bad", "errors", "late", "kpi_drop"}
+)  # states without an action that people must hear of
 
 
 @dataclass(frozen=True)
@@ -137,20 +140,15 @@ def incident_of(verdict: GuardVerdict, view: View, defaults: Defaults, done: str
 
 def _first_bad(verdict: GuardVerdict, view: View) -> datetime | None:
     """When it began, by the wall clock: event times may be years ago in a replay."""
-    memory = memory_of(verdict)
-    refused = [trip.at for trip in view.seen.trips if _of_canary(trip, view.plan)]
-    return {
-        "refused_artifact": min(refused, default=None),
-        "errors": memory.first_error_at,
-        "late": memory.window_at,
-        "kpi_drop": memory.first_matured_at,
-    }[state_of(verdict)]
-
-
-def _of_canary(trip: Trip, plan: ReleasePlan) -> bool:
-    return (
-        plan.canary is not None and plan.canary.artifact is not None and trip.artifact == plan.canary.artifact.content
-    )
+    memory, plan = memory_of(verdict), view.plan
+    tripped = [trip.at for trip in trips_of(view.seen, plan.canary)] if plan.canary else []
+    known: dict[str, list[datetime | None]] = {
+        "refused_artifact": [*tripped],
+        "errors": [memory.own.errors.since, *tripped],
+        "late": [memory.own.late.since],
+        "kpi_drop": [memory.first_matured_at],
+    }
+    return min((at for at in known[state_of(verdict)] if at is not None), default=None)
 
 
 def tell_once(hand: Hand, watch: Watch, alert: OutboxEvent) -> None:

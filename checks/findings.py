@@ -1,0 +1,178 @@
+"""The states a rollout can be found in, what follows from each, and why: one small function a state, in order of urgency.
+
+Pure; read by `checks.judge`, which takes the first that applies. What leads back comes before what moves forward, and
+before hold and freeze: a bad arm goes also from a plan that stands still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+from typing import Literal
+
+from checks.case import Case, Trend, trips_of
+from checks.plans import names_freeze, next_step
+from checks.sequential import decide
+from checks.tallies import sample_ratio
+
+RATIO_ALPHA = 0.001
+Action = Literal["none", "advance", "promote", "rollback", "hold"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A state, what follows from it, and why, in one sentence."""
+
+    state: str
+    action: Action
+    reason: str
+
+
+def _refused(case: Case) -> Found | None:
+    """A replica did not admit the arm, or dropped it by itself."""
+    for trip in trips_of(case.seen, case.who.arm):
+        state, did = ("errors", "dropped") if trip.kind == "dropped" else ("refused_artifact", "refused")
+        return Found(state, "rollback", f"replica {trip.replica} {did} {_name(case)}: {trip.reason}")
+    return None
+
+
+def _errors(case: Case) -> Found | None:
+    own, control = case.memory.own.errors, case.memory.control.errors
+    return _too_often(case, "errors", own, control, f"failed; the limit is {case.gates.max_error_rate:.2%}")
+
+
+def _late(case: Case) -> Found | None:
+    own, control = case.memory.own.late, case.memory.control.late
+    return _too_often(case, "late", own, control, f"came too late; the limit is {case.gates.max_late_rate:.2%}")
+
+
+def _too_often(case: Case, state: str, own: Trend, control: Trend, did: str) -> Found | None:
+    if max(case.now.answers, case.now.errors) < case.gates.min_requests or not own.alarms:
+        return None
+    said = f"{own.bad} of the last {own.answers} answers of {_name(case)} {did}"
+    if case.who.role == "champion" and control.alarms:
+        return Found("both_bad", "none", f"{said}; its control does no better ({control.bad} of {control.answers})")
+    return Found(state, _back(case), said)
+
+
+def _drop(case: Case) -> Found | None:
+    if case.compared.form == "split" and _ratio_off(case):
+        return None  # who answered what is in doubt, and with it the comparison
+    if decide(case.compared.effect, case.gates.margin_fail, case.gates.margin_pass) != "drop":
+        return None
+    return Found(
+        "kpi_drop", _back(case), f"{_effect(case)}, all of it beyond the margin of {case.gates.margin_fail:.1%}"
+    )
+
+
+def _back(case: Case) -> Action:
+    """A champion without a previous version has nowhere to go: that is for people."""
+    return "rollback" if case.who.role == "canary" or case.seen.plan.previous is not None else "none"
+
+
+def _held(case: Case) -> Found | None:
+    return Found("held", "none", "the plan is held; `grownet release resume` by vote") if case.seen.plan.hold else None
+
+
+def _frozen(case: Case) -> Found | None:
+    if not case.seen.plan.frozen or names_freeze(case.who.arm):
+        return None
+    return Found("frozen", "none", "the plan is frozen; `grownet release unfreeze` by vote")
+
+
+def _missing(case: Case) -> Found | None:
+    silent = (case.seen.at - case.memory.progressed_at).total_seconds()
+    if silent <= case.gates.missing_seconds:
+        return None
+    return Found(
+        "missing", "hold", f"no answer matured for {silent:.0f} s; the limit is {case.gates.missing_seconds:.0f} s"
+    )
+
+
+def _unconfirmed(case: Case) -> Found | None:
+    if case.seen.confirmed and case.memory.base is not None:
+        return None
+    return Found("unconfirmed", "none", f"not every replica serves revision {case.seen.plan.revision} yet")
+
+
+def _ratio(case: Case) -> Found | None:
+    if not _ratio_off(case):
+        return None
+    share = f"{case.who.control_percent:g} %"
+    return Found(
+        "sample_ratio", "none", f"the arms do not get what the plan says ({share}): the comparison is in doubt"
+    )
+
+
+def _waiting(case: Case) -> Found | None:
+    """The step's own time and sample. A step that asks for no answers still needs one: idle traffic never promotes."""
+    started = case.seen.plan.step_started_at or case.seen.at
+    left = case.step.min_seconds - (case.seen.at - started).total_seconds()
+    more = max(case.step.min_answers, 1) - case.in_step.matured
+    asked = max(case.now.answers, case.now.errors)
+    unmeasured = case.gates.min_requests - asked if case.step.percent > 0 else 0
+    wanted = [
+        f"{left:.0f} s of the step" if left > 0 else "",
+        f"{more} matured answers" if more > 0 else "",
+        f"{unmeasured} answers by {_name(case)} before its error rate means something" if unmeasured > 0 else "",
+    ]
+    missing = ", ".join(part for part in wanted if part)
+    return Found("waiting", "none", f"step of {case.step.percent:g} % still waits for {missing}") if missing else None
+
+
+def _ready(case: Case) -> Found | None:
+    if decide(case.compared.effect, case.gates.margin_fail, case.gates.margin_pass) != "pass":
+        return None
+    following = next_step(case.seen.plan)
+    if following is None:
+        return None
+    said = f"{_effect(case)}, all of it above the margin of -{case.gates.margin_pass:.1%}"
+    return Found("ready", "promote" if following.percent >= 100 else "advance", said)
+
+
+def _undecided(case: Case) -> Found:
+    needed = case.compared.needed(case.rollout)
+    more = (
+        f"about {needed} more matured answers are needed" if needed else "how many more are needed cannot be said yet"
+    )
+    return Found("undecided", "none", f"{_effect(case)}, too wide to decide; {more}")
+
+
+def _watching(case: Case) -> Found:
+    return Found("watching", "none", f"{_name(case)} answers, {case.who.control.name} is its control; {_effect(case)}")
+
+
+Finding = Callable[[Case], Found | None]
+FINDINGS: tuple[Finding, ...] = (
+    _refused, _errors, _late, _drop, _held, _frozen, _missing, _unconfirmed, _ratio, _waiting, _ready,
+)  # fmt: skip
+# a refused champion is not among them: one replica's disk is no reason to roll everybody back
+FINDINGS_AFTER: tuple[Finding, ...] = (_errors, _late, _drop, _ratio)
+
+
+def _ratio_off(case: Case) -> bool:
+    if case.seen.ratio_from is None:
+        return False
+    figure, limit = sample_ratio(case.seen.counters, case.seen.ratio_from, case.who, RATIO_ALPHA)
+    return figure > limit
+
+
+def _name(case: Case) -> str:
+    return case.who.arm.name
+
+
+def _effect(case: Case) -> str:
+    """The KPI's relative effect in words, with its interval and the sample it rests on."""
+    seen, kpi = case.compared.effect, case.gates.kpi
+    if seen.effect is None or not isfinite(seen.low):
+        return f"{kpi}: {case.compared.matured} matured answers, no interval yet"
+    word = "below" if seen.effect < 0 else "above"
+    against = f"{abs(seen.effect):.1%} {word} {case.who.control.name}"
+    return f"{kpi} of {_name(case)} {against} on {case.compared.matured} matured answers ({seen.low:+.1%} to {seen.high:+.1%})"
+
+
+def find(case: Case) -> Found:
+    """The first state that applies."""
+    findings, otherwise = (FINDINGS, _undecided) if case.who.role == "canary" else (FINDINGS_AFTER, _watching)
+    return next((found for finding in findings if (found := finding(case)) is not None), None) or otherwise(case)

@@ -1,0 +1,46 @@
+"""Is an arm's rate of bad answers above its limit? A test that may be looked at every tick, for errors and lateness.
+
+Pure; read by `checks.case`. The CUSUM of Page (1954) over likelihood ratios, with the bound of Lorden (1971) on the time
+to a false alarm: exact, whatever the size of the sample.
+"""
+
+from __future__ import annotations
+
+from math import log
+
+LOOKS = 3.2e7  # two rate tests at two looks a second for a quarter: less than one false alarm in that time
+CERTAIN = 1e9  # a score beyond any threshold
+
+
+def carry_on(before: tuple[float, ...], bad: int, answers: int, limit: float) -> tuple[float, ...]:
+    """Carries the rate test on by one look: one score for each rival rate, empty for a limit that cannot be passed.
+
+    A score is the log-likelihood of the rival rate against the limit, summed over looks and never below 0 (Page 1954),
+    so that a break after a million good answers shows as quickly as one at the start.
+
+    Args:
+        before: the scores of the look before, empty at the first.
+        bad, answers: of this look only.
+    """
+    if limit >= 1.0:
+        return ()
+    if limit <= 0.0:
+        return (max(CERTAIN if bad else 0.0, *before, 0.0),)
+    rates = rivals(limit)
+    good = answers - bad
+    steps = [bad * log(rate / limit) + good * log((1 - rate) / (1 - limit)) for rate in rates]
+    return tuple(max(0.0, old) + step for old, step in zip(before or (0.0,) * len(rates), steps, strict=True))
+
+
+def alarms(scores: tuple[float, ...]) -> bool:
+    """True when the rate is above its limit, with less than one false alarm in LOOKS looks even at the limit itself.
+
+    The mean time to a false alarm of one score is at least exp(threshold) looks (Lorden 1971).
+    """
+    return bool(scores) and max(scores) >= log(LOOKS * len(scores))
+
+
+def rivals(limit: float) -> tuple[float, ...]:
+    """The rates a limit is tested against: 2, 5 and 20 times as high and one half; for a high limit the middle to 1."""
+    rates = tuple(rate for rate in (2 * limit, 5 * limit, 20 * limit, 0.5) if limit < rate < 1.0)
+    return rates or ((1.0 + limit) / 2,)

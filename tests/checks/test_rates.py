@@ -1,0 +1,67 @@
+"""The rate test: quiet at its limit however often one looks, quick above it, also after many good answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from checks import rates
+
+Ints = npt.NDArray[np.int64]
+
+
+def alarm_after(bad: Ints, answers: int, limit: float) -> int | None:
+    """The look at which the rate test alarms; each look has `answers` more answers."""
+    scores: tuple[float, ...] = ()
+    for look, count in enumerate(bad, start=1):
+        scores = rates.carry_on(scores, int(count), answers, limit)
+        if rates.alarms(scores):
+            return look
+    return None
+
+
+def test_the_rate_test_is_quiet_at_the_limit_itself() -> None:
+    """With one false alarm in 3.2e7 looks, 200,000 looks should have none; at a threshold of one in 1000 they do."""
+    rng = np.random.default_rng(6)
+    bad = rng.binomial(5, 0.01, (100, 2000))
+    assert [alarm_after(row, 5, 0.01) for row in bad] == [None] * 100
+    loose = 0
+    for row in bad:
+        scores: tuple[float, ...] = ()
+        for count in row:
+            scores = rates.carry_on(scores, int(count), 5, 0.01)
+            loose += max(scores) > np.log(1000)
+    assert loose > 0
+
+
+@pytest.mark.parametrize(("rate", "answers"), [(1.0, 6), (0.5, 16), (0.2, 80), (0.1, 300), (0.03, 4000)])
+def test_the_rate_test_is_quick_above_the_limit(rate: float, answers: int) -> None:
+    rng = np.random.default_rng(3)
+    looks_needed = [alarm_after(rng.binomial(1, rate, 20_000), 1, 0.01) for _ in range(20)]
+    assert np.median([look or 20_000 for look in looks_needed]) <= answers
+
+
+def test_a_break_after_many_good_answers_is_found_as_quickly() -> None:
+    all_bad = np.ones(10, dtype=np.int64)
+    at_once = alarm_after(all_bad, 1, 0.01)
+    scores: tuple[float, ...] = ()
+    for _ in range(100):
+        scores = rates.carry_on(scores, 0, 10_000, 0.01)
+    after = 0
+    while not rates.alarms(scores):
+        scores = rates.carry_on(scores, 1, 1, 0.01)
+        after += 1
+    assert after == at_once == 5
+
+
+def test_rate_limits_at_the_edges() -> None:
+    never = rates.carry_on((), 10, 10, 1.0)
+    assert not rates.alarms(never)
+    none = rates.carry_on((), 0, 10, 0.0)
+    assert not rates.alarms(none)
+    one = rates.carry_on(none, 1, 10, 0.0)
+    assert rates.alarms(one)
+    assert rates.alarms(rates.carry_on(one, 0, 10**6, 0.0))  # it stays broken
+    assert rates.alarms(rates.carry_on((), 90, 100, 0.6))
+    assert not rates.alarms(rates.carry_on((), 50, 100, 0.6))
