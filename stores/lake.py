@@ -1,1 +1,179 @@
-"""Being written."""
+"""Delta tables on a path or an object-store URI: the lake.
+
+Reads and writes `<lake uri>/<table>`; the ingest, feature and training tasks call it. A commit carries an
+application transaction and our own metadata, so what a killed process left behind can be told from the log alone.
+The log keeps smallest and largest values of columns: only pseudonyms may stand in a column about people.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from errors import DataError, NotFound, SchemaError
+from records import Record
+
+Filter = tuple[str, str, Any]  # column, operator ("=", "!=", "<", "<=", ">", ">=", "in", "not in"), value
+TABLE = re.compile(r"^[a-z][a-z0-9_]*$")
+ATTEMPTS = 5  # of a commit that lost a race against another writer
+
+
+class Commit(Record, frozen=True, kw_only=True):
+    """One version of a table, with what its writer said about it."""
+
+    version: int
+    metadata: dict[str, str]
+
+
+class Lake:
+    """The tables below one URI.
+
+    Args:
+        uri: a local folder or an object-store URI; credentials come from the store's own environment.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/")
+
+    def exists(self, table: str) -> bool:
+        return bool(DeltaTable.is_deltatable(self._address(table)))
+
+    def version(self, table: str) -> int:
+        """The newest version. Raises NotFound."""
+        return int(self._open(table).version())
+
+    def rows(self, table: str, version: int | None = None) -> int:
+        """Rows of a version (the newest by default), counted from the log."""
+        return int(self._open(table, version).count())
+
+    def append(
+        self, table: str, frame: pa.Table, app_id: str, transaction: int, metadata: Mapping[str, str] | None = None
+    ) -> int:
+        """Appends once: a repeat of (app_id, transaction) writes nothing, whether it comes later or at the same time.
+
+        Returns:
+            The version that holds the rows.
+
+        Raises:
+            SchemaError: when the table was made with other columns.
+            DataError: when the store refuses, or other writers win every attempt.
+        """
+        said = {**(metadata or {}), "app_id": app_id, "transaction": str(transaction)}
+        rows = _plain(frame)
+        properties = CommitProperties(custom_metadata=said, app_transactions=[Transaction(app_id, transaction)])
+        problem: Exception | None = None
+        for _ in range(ATTEMPTS):
+            # the handle that looks is the handle that writes: a commit in between is then a conflict
+            handle = self._open_or_create(table, rows.schema)
+            _same_schema(table, handle, rows.schema)
+            if (handle.transaction_version(app_id) or 0) >= transaction:
+                return self._holding(table, app_id, transaction)
+            try:
+                write_deltalake(handle, rows, mode="append", commit_properties=properties)
+            except CommitFailedError as error:
+                problem = error
+            except (DeltaError, OSError) as error:
+                problem = error
+                break
+            else:
+                return self._holding(table, app_id, transaction)
+        raise DataError(
+            f"lake table {table!r}",
+            expected=f"a commit within {ATTEMPTS} attempts",
+            got=str(problem),
+            do="run the batch again: nothing of it was written",
+        ) from problem
+
+    def read(
+        self,
+        table: str,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+        where: Sequence[Filter] | None = None,
+    ) -> pd.DataFrame:
+        """Rows of a version (the newest by default) for which every filter holds. The order of rows is not promised.
+
+        Raises:
+            NotFound: for a table or a version that is not there.
+        """
+        handle = self._open(table, version)
+        found = handle.to_pyarrow_table(columns=list(columns) if columns else None, filters=list(where or ()) or None)
+        return found.to_pandas()
+
+    def commits(self, table: str, after: int = -1) -> list[Commit]:
+        """The commits with a version above `after`, oldest first."""
+        handle = self._open(table)
+        wanted = handle.version() - after
+        entries = handle.history(wanted) if wanted > 0 else []
+        found = [
+            Commit(version=entry["version"], metadata={k: v for k, v in entry.items() if isinstance(v, str)})
+            for entry in entries
+        ]
+        return sorted(found, key=lambda commit: commit.version)
+
+    def _address(self, table: str) -> str:
+        if not TABLE.match(table):
+            raise NotFound(f"lake table {table!r}", expected="lower-case letters, digits and _", got=table)
+        return f"{self.uri}/{table}"
+
+    def _open(self, table: str, version: int | None = None) -> DeltaTable:
+        address = self._address(table)
+        try:
+            return DeltaTable(address, version=version)
+        except TableNotFoundError:
+            raise NotFound(f"lake table {table!r}", expected=f"a Delta table at {address}", do="run ingest") from None
+        except DeltaError as error:
+            wanted = "newest" if version is None else version
+            raise NotFound(f"lake table {table!r}", expected=f"version {wanted}", got=str(error)) from error
+
+    def _open_or_create(self, table: str, schema: pa.Schema) -> DeltaTable:
+        address = self._address(table)
+        if not DeltaTable.is_deltatable(address):
+            if "://" not in address:
+                Path(address).mkdir(parents=True, exist_ok=True)
+            try:
+                DeltaTable.create(address, schema=schema, mode="ignore", name=table)
+            except DeltaError:
+                if not DeltaTable.is_deltatable(address):  # else another writer made it in between
+                    raise
+        return self._open(table)
+
+    def _holding(self, table: str, app_id: str, transaction: int) -> int:
+        """The version that carries a transaction; the newest one when the log no longer goes back that far."""
+        commits = self.commits(table)
+        wanted = {"app_id": app_id, "transaction": str(transaction)}
+        found = [commit.version for commit in commits if wanted.items() <= commit.metadata.items()]
+        return found[0] if found else commits[-1].version
+
+
+def _plain(frame: pa.Table) -> pa.Table:
+    """The same rows in the types Delta gives back: plain strings, timestamps in microseconds."""
+    fields = []
+    for field in frame.schema:
+        kind = field.type
+        if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+            kind = pa.string()
+        elif pa.types.is_timestamp(kind):
+            kind = pa.timestamp("us", tz=kind.tz)
+        fields.append(pa.field(field.name, kind, field.nullable))
+    return frame.cast(pa.schema(fields))
+
+
+def _same_schema(table: str, handle: DeltaTable, given: pa.Schema) -> None:
+    """Delta would cast silently; a column that changed its type is somebody's mistake."""
+    made = {field.name: str(field.type) for field in pa.schema(handle.schema().to_arrow())}
+    got = {field.name: str(field.type) for field in given}
+    if made != got:
+        raise SchemaError(
+            f"lake table {table!r}",
+            expected=", ".join(f"{name} {kind}" for name, kind in made.items()),
+            got=", ".join(f"{name} {kind}" for name, kind in got.items()),
+            do="write the columns the table was made with, or begin a new table",
+        )
