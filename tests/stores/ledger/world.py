@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import get_args
 
 from msgspec.structs import replace
 
@@ -108,12 +107,24 @@ def subject(
     )
 
 
+class Ledgers(dict[Role, Ledger]):
+    """A ledger of each role, opened when it is first asked for."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+
+    def __missing__(self, role: Role) -> Ledger:
+        self[role] = Ledger.open(self._url, role)
+        return self[role]
+
+
 class World:
     """A ledger of every role and a vault of every holder, below one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.url = folder, f"sqlite:///{folder}/ledger.db"
-        self.ledgers: dict[Role, Ledger] = {role: Ledger.open(self.url, role) for role in get_args(Role)}
+        self.ledgers = Ledgers(self.url)
         self.release = self.ledgers["release"]
         self.secrets: dict[str, str] = {}
         self._steps = 0
