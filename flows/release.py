@@ -109,7 +109,7 @@ def count_vote(ballot: str, key: str) -> tuple[Ballot, str]:
     with _board() as seats:
         submitted = runs.typed(seats.settings, run, key)
         counted = counting.count(seats, ballots.ballot(seats.ledger, ballot), submitted)
-        runs.forget(seats.settings, run, key)
+        runs.forget(seats.settings, run)
         found = board.lapse(seats, ballots.ballot(seats.ledger, ballot), utc_now())
     get_run_logger().info("%s: %s", "a vote" if counted.vote else "no vote", counted.said)
     time.sleep(counted.wait_seconds)
@@ -123,6 +123,7 @@ def conclude(ballot: str) -> Ballot:
         found = board.lapse(seats, ballots.ballot(seats.ledger, ballot), utc_now())
         if found.status in {"approved", "released"}:
             get_run_logger().info(board.carry_out(seats, found))
+        runs.forget(seats.settings, str(flow_run.id))
         if found.status != "open" and not flow_run.parameters.get("ballot"):
             runs.drop(seats.settings, _last_look(seats, found))
         return ballots.ballot(seats.ledger, ballot)

@@ -17,6 +17,7 @@ from configs.schema import Config, Settings
 from errors import NotFound, UsageError, VoteRefused
 from records import Record, Verb, utc_now
 from stores.ledger import ballots, people
+from stores.ledger.engine import Ledger
 from stores.ledger.people import Reviewer
 from stores.vault import Vault, provisioning_uri, totp_secret
 from tasks import runs
@@ -91,10 +92,7 @@ def submit(  # noqa: PLR0917 - the fields of the form, in its order
         sent = time.monotonic()
         run, taken = _send(settings, model, form, sent + wait_seconds)
         name = reviewer.strip()[: LENGTHS["reviewer"]]
-        said: Counted | None = None
-        while said is None and wait_seconds and time.monotonic() < sent + 2 * wait_seconds:
-            time.sleep(POLL_SECONDS)
-            said = said_of(ledger, found.id, name, taken, None)
+        said = _heard(ledger, found.id, name, taken, wait_seconds)
         if said is not None and not said.vote:
             raise VoteRefused("no vote", got=said.said)
         return Submission(
@@ -156,6 +154,20 @@ def _shown_once(name: str, secret: str, run: str) -> dict[str, str]:
         f"{drawn.getvalue()}\nScan this with an authenticator, or type the key {secret}. It is not shown again. {then}"
     )
     return {"secret": secret, "uri": uri, "text": text}
+
+
+def _heard(ledger: Ledger, ballot: str, reviewer: str, taken: datetime, seconds: float) -> Counted | None:
+    """What the release flow made of a submission; None when it said nothing in this time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        now = ballots.ballot(ledger, ballot)
+        said = said_of(ledger, ballot, reviewer, taken, None)
+        if said is None and now.status != "open":
+            said = Counted(vote=False, said=f"ballot {ballot} is {now.status}: {now.closed_reason}")
+        if said is not None:
+            return said
+        time.sleep(POLL_SECONDS)
+    return None
 
 
 def _send(settings: Settings, model: str, form: dict[str, str], until: float) -> tuple[str, datetime]:

@@ -14,7 +14,7 @@ import msgspec
 from checks import plans as transitions
 from configs.schema import Settings
 from errors import ReleaseRefused, RevisionConflict, TamperError
-from records import Artifact, OutboxEvent, ReleasePlan, digest_of, utc_now
+from records import Artifact, Candidate, OutboxEvent, ReleasePlan, digest_of, utc_now
 from stores.ledger import ballots, evidence, outbox, people, plans, votes
 from stores.ledger.ballots import Ballot
 from tasks import ballot_page, runs
@@ -90,7 +90,7 @@ def _change(board: Board, found: Ballot) -> ReleasePlan:
     assert found.question.rollout is not None  # a promotion's question has one
     rollout, salt = found.question.rollout, digest_of([found.id, "salt"])[:16]
     candidate = evidence.candidate(board.ledger, found.question.candidate)
-    _untouched(board, candidate.artifact)
+    _untouched(board, candidate)
     arm = arm_of(candidate, found.subject, votes.approval(board.ledger, found.id))
     lifts = found.subject.names_freeze
     return _write(
@@ -116,11 +116,14 @@ def _enrol(board: Board, found: Ballot) -> str:
     return said
 
 
-def _untouched(board: Board, artifact: Artifact) -> None:
-    """Reads the artifact back: what is released is byte by byte what was voted on. Raises TamperError."""
+def _untouched(board: Board, candidate: Candidate) -> None:
+    """Reads artifact and features back: what is released is byte by byte what was voted on. Raises TamperError."""
     from stores.artifacts import Artifacts  # imports pandas, which a vote need not wait for
 
-    Artifacts(board.settings.artifacts_uri, board.vault.encrypt, board.vault.decrypt).get(artifact)
+    store = Artifacts(board.settings.artifacts_uri, board.vault.encrypt, board.vault.decrypt)
+    features = candidate.features
+    for artifact in (candidate.artifact, Artifact(uri=features.uri, content=features.content, size_bytes=0)):
+        store.get(artifact)
 
 
 def _known(board: Board, asked: Asked) -> Ballot | None:
