@@ -117,7 +117,7 @@ class Chapters:
         start = time.monotonic()
         bars = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(), console=self.console, transient=True,
+            TimeElapsedColumn(), console=self.console, transient=True, disable=not self.console.is_terminal,
         )  # fmt: skip
         with bars:
             telling = Telling(stage, bars, bars.add_task(title, total=total, note=""))
@@ -127,7 +127,7 @@ class Chapters:
                 stage.seconds = time.monotonic() - start
         self.console.print(f"[bold green]✓[/] [bold]{title}[/] [dim]{stage.seconds:.1f} s[/]")
         for line in stage.lines:
-            self.console.print(f"    {line}", markup=False)
+            self.console.print(f"    {line}", markup=False, soft_wrap=True)
 
 
 @dataclass

@@ -31,7 +31,7 @@ from stack.processes import Stack, ending_on_signals
 from stack.replay import Traffic
 from stack.report import Story
 from stack.state import running
-from stack.up import deploy
+from stack.up import start
 
 HOME = Path(".grownet/demo")
 MARK = "demo.home"  # a folder without it is never removed
@@ -94,9 +94,7 @@ def _opened(stage: ExitStack, chosen: Settings, story: Story, chapters: Chapters
     config = load(chosen.configs)
     with chapters.chapter("Start Prefect, worker, MLflow, guard and service") as telling:
         stack = stage.enter_context(Stack(chosen))
-        stack.start("prefect", "mlflow")
-        deploy(stack.settings)
-        stack.start("worker", "guard", "serve")
+        start(stack)
         telling.say(f"on free loopback ports; logs in {chosen.home / 'logs'}")
     stream = iter(replay.orders(ORDERS, replay.SEASON_START))
     story.links = {
