@@ -80,8 +80,8 @@ class Guard:
             return
         verdict = judge(view.seen, watch.memory)
         watch.memory = memory_of(verdict) if verdict else None
-        if verdict is not None:
-            carry_out(hand, watch, view, verdict)
+        if verdict is not None and carry_out(hand, watch, view, verdict):
+            return  # the replicas were seen under the plan before
         champion_trips(hand, watch, view)
         read_back(hand, watch, view)
 

@@ -48,8 +48,8 @@ class Hand:
                 incidents.store(transaction, incident)
 
 
-def carry_out(hand: Hand, watch: Watch, view: View, verdict: GuardVerdict) -> None:
-    """Stores the verdict when it is news, and does what it says.
+def carry_out(hand: Hand, watch: Watch, view: View, verdict: GuardVerdict) -> bool:
+    """Stores the verdict when it is news, and does what it says; True when the plan is another one now.
 
     Raises:
         RevisionConflict: when another guard leads, or the plan changed since it was looked at.
@@ -57,8 +57,10 @@ def carry_out(hand: Hand, watch: Watch, view: View, verdict: GuardVerdict) -> No
     _save(hand, watch, verdict)
     if verdict.action != "none":
         _act(hand, view, verdict)
-    elif state_of(verdict) in TELL:
+        return True
+    if state_of(verdict) in TELL:
         tell_once(hand, watch, alerts.of_verdict(verdict, view.plan, hand.defaults, "nothing was changed"))
+    return False
 
 
 def _save(hand: Hand, watch: Watch, verdict: GuardVerdict) -> None:
@@ -67,6 +69,7 @@ def _save(hand: Hand, watch: Watch, verdict: GuardVerdict) -> None:
         old = (verdict.at - last.at).total_seconds() >= SAVE_SECONDS
         if not old or last.matured == verdict.matured:
             return
+    hand.tell()  # refused when another guard leads by now
     verdicts.save(hand.ledger, verdict, ACTOR)
     if last is None or _says(last) != _says(verdict):
         log.info("%s r%d %s %s: %s", verdict.model, verdict.revision, verdict.arm, state_of(verdict), verdict.reason)

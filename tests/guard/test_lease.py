@@ -1,0 +1,65 @@
+"""Two guards on one ledger: one leads, the other takes over, and the first is told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from errors import RevisionConflict
+from guard.lease import Leadership
+from stores.ledger import leases
+from tests.guard.town import Town
+
+
+def soon(ask: Callable[[], int | None]) -> int:
+    """The first epoch that is given, asked until then."""
+    deadline = time.monotonic() + 10
+    pause = threading.Event()
+    while (epoch := ask()) is None:
+        assert time.monotonic() < deadline
+        pause.wait(0.005)
+    return epoch
+
+
+def test_one_leads_and_the_other_takes_over_when_it_gives_back(town: Town) -> None:
+    ledger = town.ledgers["guard"]
+    one, two = Leadership(ledger, "one", 60), Leadership(ledger, "two", 0.03)
+    first = one.keep()
+    assert first is not None
+    assert two.keep() is None
+    assert one.keep() == first
+    one.give_back()
+    assert soon(two.keep) > first
+
+
+def test_a_lease_that_ran_out_is_taken_and_its_holder_stops(town: Town) -> None:
+    ledger = town.ledgers["guard"]
+    one, two = Leadership(ledger, "one", 0.03), Leadership(ledger, "two", 0.03)
+    first = one.keep()
+    assert first is not None
+    second = soon(two.keep)
+    assert second > first
+    assert leases.renew(ledger, leases.GUARD, second, 60)
+    assert one.keep() is None
+
+
+def test_a_refused_write_makes_it_ask_at_once(town: Town) -> None:
+    ledger = town.ledgers["guard"]
+    one = Leadership(ledger, "one", 600)
+    first = one.keep()
+    assert first is not None
+    assert leases.acquire(ledger, leases.GUARD, "one", 600) == first + 1  # its former self comes back
+    assert one.keep() == first  # it does not know yet
+    one.refused(RevisionConflict("a plan"))
+    assert one.keep() == first + 2
+
+
+def test_only_the_leader_judges(town: Town) -> None:
+    town.begin(1)
+    town.follow()
+    leads, stands_by = town.guard(holder="a"), town.guard(holder="b")
+    leads.tick()
+    stands_by.tick()
+    assert (leads.leads, stands_by.leads) == (True, False)
+    assert len(town.verdicts()) == 1

@@ -1,0 +1,118 @@
+"""Reading back after a switch: when an incident is restored, and who is told when replicas do not follow."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from guard.watch import confirms, wrong_arms
+from records import ReplicaState
+from tests.checks.test_judge import plan_at
+from tests.checks.traffic import live
+from tests.guard.test_rollout import content, promoted, traffic
+from tests.guard.town import Town, config
+from tests.stores.ledger.world import MODEL, NOON
+
+
+def taken_back(town: Town) -> None:
+    """Version 2 was a failing canary; the replicas still serve it."""
+    promoted(town, 1)
+    town.begin(2)
+    town.follow("replica-1", "replica-2")
+    town.count(live("salt-2", "canary", 2, 100, errors=60))
+    town.guard().tick()
+    assert town.plan().canary is None
+
+
+def test_an_incident_is_restored_when_every_replica_serves_the_new_revision(town: Town) -> None:
+    taken_back(town)
+    guard = town.guard(holder="guard-1")
+    town.follow("replica-1")
+    guard.tick()
+    assert town.incidents()[0].restored_at is None
+    town.follow("replica-2")
+    guard.tick()
+    [incident] = town.incidents()
+    assert incident.restored_at is not None
+    assert incident.decided_at is not None
+    assert incident.restored_at >= incident.decided_at
+    assert incident.status == "closed"
+    guard.tick()
+    assert town.incidents() == [incident]
+
+
+def test_a_drop_stays_open_until_somebody_explains_it(town: Town) -> None:
+    promoted(town, 1)
+    town.begin(2)
+    town.follow()
+    town.count(traffic(2, 4000, (0.15, 0.3)))
+    guard = town.guard()
+    guard.tick()
+    town.follow()
+    guard.tick()
+    [incident] = town.incidents()
+    assert incident.restored_at is not None
+    assert incident.status == "open"
+
+
+def test_replicas_that_do_not_follow_are_escalated_once(town: Town) -> None:
+    taken_back(town)
+    impatient = town.guard(config(readback_seconds=0.0), holder="guard-1")
+    impatient.tick()
+    impatient.tick()
+    told = [alert for alert in town.alerts() if "do not serve" in alert.title]
+    assert len(told) == 1
+    assert told[0].level == "critical"
+    assert told[0].body["owner"] == "platform@example.org"
+    assert town.incidents()[0].restored_at is None
+    town.guard(config(readback_seconds=0.0), holder="guard-1").tick()  # a guard that starts anew
+    assert len([alert for alert in town.alerts() if "do not serve" in alert.title]) == 1
+
+
+def test_a_house_without_any_replica_yet_is_no_reason_for_an_alert(town: Town) -> None:
+    town.begin(1)
+    town.guard(config(readback_seconds=0.0)).tick()
+    assert town.alerts() == []
+
+
+def test_a_replica_that_refuses_the_champion_is_told_of_and_changes_nothing(town: Town) -> None:
+    promoted(town, 1)
+    before = town.plan()
+    town.follow()
+    town.trip(content(1), arm="champion")
+    guard = town.guard()
+    guard.tick()
+    guard.tick()
+    assert town.plan() == before
+    [alert] = town.alerts()
+    assert alert.title == "replica replica-1 refused recommendation-v1"
+
+
+LOADED = {"champion": content(1), "canary": content(2)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "confirmed"),
+    [
+        ({}, True),
+        ({"revision": 99}, True),
+        ({"revision": 0}, False),
+        ({"loaded": {**LOADED, "champion": "another hash"}}, False),
+        ({"loaded": {"champion": content(1)}}, False),
+    ],
+    ids=["as planned", "newer", "older", "another hash", "canary not loaded"],
+)
+def test_what_confirms_a_plan(changes: dict[str, object], confirmed: bool) -> None:
+    plan = plan_at(1)
+    state = ReplicaState(replica="r", model=MODEL, revision=plan.revision, loaded=LOADED, at=NOON)
+    seen = replace(state, **changes)
+    assert confirms(plan, (seen,)) is confirmed
+    assert confirms(plan, (state, seen)) is confirmed
+    assert not confirms(plan, ())
+
+
+def test_in_rules_mode_no_arm_is_asked_for() -> None:
+    plan = replace(plan_at(1), mode="rules")
+    state = ReplicaState(replica="r", model=MODEL, revision=plan.revision, loaded={}, at=NOON)
+    assert wrong_arms(plan, state) == []
+    assert confirms(plan, (state,))
