@@ -8,20 +8,42 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from datetime import datetime
+from operator import add, attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from records import Answer, Counter
+from records import Counter
 from serving.pairs import hour_of
 from stores.ledger import counters
 from stores.ledger.engine import Ledger
 from stores.ledger.tables import COUNTED, SUMMED
-from stores.segments import Entry, content, entry_of, lines, segments
+from stores.segments import ANSWER, COUNTER, body_of, content, lines, segments
 
 log = logging.getLogger(__name__)
-SUMS = (*COUNTED, *SUMMED)
+NO_KPI = (0.0,) * len(SUMMED)
+KEYS, SUMS = ("model", "salt", "arm", "version", "bucket", "hour"), (*COUNTED, *SUMMED)
+_keys, _sums = attrgetter(*KEYS), attrgetter(*SUMS)
+
+
+class Line(msgspec.Struct):
+    """The part of an answer that is counted; the rest of it is not decoded."""
+
+    model: str
+    arm: str
+    version: int
+    bucket: int
+    event_time: datetime
+    override: str = ""
+    paired_with: str = ""
+    salt: str = ""
+    failed_arm: str = ""
+    failed_version: int = 0
+
+
+_answer, _counter = msgspec.json.Decoder(Line).decode, msgspec.json.Decoder(Counter).decode
 
 
 class Mark(NamedTuple):
@@ -46,47 +68,52 @@ def count(ledger: Ledger, folder: Path) -> int:
         LedgerError: when the ledger is away; nothing is lost, the next call goes on.
     """
     bad = 0
-    for entries, mark, broken in _chunks(folder, Mark.parse(counters.watermark(ledger, folder.name))):
+    for found, mark in _chunks(folder, Mark.parse(counters.watermark(ledger, folder.name))):
+        rows, broken = fold(found)
+        counters.add(ledger, rows, folder.name, source=folder.name, position=str(mark))
         bad += broken
-        counters.add(ledger, fold(entries), folder.name, source=folder.name, position=str(mark))
     return bad
 
 
-def fold(entries: Iterable[Entry]) -> list[Counter]:
-    """The counters of some journal entries, one for each (model, salt, arm, version, bucket, hour)."""
-    sums: dict[tuple[object, ...], Counter] = {}
-    for row in filter(None, map(_counted, entries)):
-        key = (row.model, row.salt, row.arm, row.version, row.bucket, row.hour)
-        known = sums.get(key)
-        sums[key] = row if known is None else _added(known, row)
-    return list(sums.values())
+def fold(found: Iterable[bytes]) -> tuple[list[Counter], int]:
+    """The counters of some journal lines, one for each of KEYS, and the number of lines that could not be read."""
+    sums: dict[tuple[Any, ...], tuple[float, ...]] = {}
+    bad = 0
+    for line in found:
+        try:
+            row = _counted(line)
+        except (ValueError, msgspec.DecodeError):
+            bad += 1
+            continue
+        if row is not None:
+            key, more = row
+            sums[key] = tuple(map(add, sums[key], more)) if key in sums else more
+    names = (*KEYS, *SUMS)
+    return [Counter(**dict(zip(names, (*key, *values), strict=True))) for key, values in sums.items()], bad
 
 
-def _counted(entry: Entry) -> Counter | None:
-    """An answer that left counts for the arm that was asked, failed or not; scores beside it bring their own counter."""
-    if isinstance(entry, Counter):
-        return entry if entry.salt else None
-    if not isinstance(entry, Answer) or entry.paired_with or not entry.salt:
+def _counted(line: bytes) -> tuple[tuple[Any, ...], tuple[float, ...]] | None:
+    """What a line adds: an answer that left counts for the arm that was asked, failed or not; scores beside it bring
+    their own counter. Raises ValueError for a torn or changed line."""
+    parts = body_of(line)
+    if parts is None:
+        raise ValueError("not a line of the journal")
+    letter, body = parts
+    if letter == COUNTER:
+        row = _counter(body)
+        return (_keys(row), _sums(row)) if row.salt else None
+    if letter != ANSWER:
         return None
-    return Counter(
-        model=entry.model,
-        salt=entry.salt,
-        arm=entry.failed_arm or entry.arm,
-        version=entry.failed_version if entry.failed_arm else entry.version,
-        bucket=entry.bucket,
-        hour=hour_of(entry.event_time),
-        answers=1,
-        errors=int(entry.override == "error"),
-        late=int(entry.override == "deadline"),
-    )
+    one = _answer(body)
+    if one.paired_with or not one.salt:
+        return None
+    arm, version = (one.failed_arm, one.failed_version) if one.failed_arm else (one.arm, one.version)
+    failed, late = int(one.override == "error"), int(one.override == "deadline")
+    return (one.model, one.salt, arm, version, one.bucket, hour_of(one.event_time)), (1, failed, late, 0, *NO_KPI)
 
 
-def _added(one: Counter, other: Counter) -> Counter:
-    return msgspec.structs.replace(one, **{name: getattr(one, name) + getattr(other, name) for name in SUMS})
-
-
-def _chunks(folder: Path, mark: Mark) -> Iterator[tuple[list[Entry], Mark, int]]:
-    """The entries of each segment beyond the mark, with the mark behind them and the number of bad lines."""
+def _chunks(folder: Path, mark: Mark) -> Iterator[tuple[list[bytes], Mark]]:
+    """The lines of each segment beyond the mark, with the mark behind them."""
     known = segments(folder)
     if known and known[-1].number < mark.segment:
         log.error("journal %s: counted up to %s, but it ends before: it was replaced, counting it anew", folder, mark)
@@ -95,7 +122,6 @@ def _chunks(folder: Path, mark: Mark) -> Iterator[tuple[list[Entry], Mark, int]]
         if segment.number < mark.segment:
             continue
         start = mark.offset if segment.number == mark.segment else 0
-        found = [(offset + len(line), entry_of(line)) for offset, line in lines(content(segment.path, start))]
+        found = [line for _, line in lines(content(segment.path, start))]
         if found:
-            entries = [entry for _, entry in found if entry is not None]
-            yield entries, Mark(segment.number, start + found[-1][0]), len(found) - len(entries)
+            yield found, Mark(segment.number, start + sum(map(len, found)))

@@ -49,7 +49,7 @@ async def take(
     parts = _checked(house, desk, identity)
     waiting = house.recent.get(identity) or await _looked_up(house, identity, parts)
     if waiting.fed:
-        house.metrics.feedback.labels(desk.name, "duplicate").inc()
+        house.metrics.count("feedback", desk.name, "duplicate")
         return Receipt(prediction_id=identity, duplicate=True)
     received = utc_now()
     line = Feedback(
@@ -71,7 +71,7 @@ def _checked(house: House, desk: Desk, identity: str) -> PredictionId:
     if parts.model != desk.name:
         raise InputError("$.prediction_id", expected=f"an answer of {desk.name}", got=f"one of {parts.model}")
     if not genuine(identity, house.vault.feedback_mac_valid):
-        house.metrics.feedback.labels(desk.name, "forged").inc()
+        house.metrics.count("feedback", desk.name, "forged")
         raise Refusal(403, TamperError("$.prediction_id", expected="an id this service gave out", got="another one"))
     return parts
 
@@ -106,7 +106,7 @@ def _counted(house: House, desk: Desk, waiting: Waiting, line: Feedback) -> Rece
     if waiting.pending and not late:
         waiting.outcome = line.outcome
     counted = counter is not None or waiting.outcome is not None
-    house.metrics.feedback.labels(desk.name, "late" if late else "counted" if counted else "kept").inc()
+    house.metrics.count("feedback", desk.name, "late" if late else "counted" if counted else "kept")
     return Receipt(prediction_id=line.prediction_id, late=late, counted=counted)
 
 

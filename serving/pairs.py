@@ -60,7 +60,7 @@ def score_beside(live: Live) -> None:
     runner = rival.loaded.beside if rival.loaded else desk.beside
     if not runner.offer(Job(work, done, lambda: True)):
         live.waiting.pending = False
-        live.house.metrics.beside.labels(desk.name, "dropped").inc()
+        live.house.metrics.count("beside", desk.name, "dropped")
 
 
 def matured(model: Model, live: Answer, other: Answer | None, outcome: Any) -> Counter | None:
@@ -157,7 +157,7 @@ def _arrived(live: Live, rival: Choice, result: Any, place: Place | None) -> Non
     """On the loop: the pair is complete, or never will be. Feedback that came first is counted now."""
     house, desk = live.house, live.desk
     live.waiting.pending, live.waiting.paired = False, place
-    house.metrics.beside.labels(desk.name, "failed" if place is None else "done").inc()
+    house.metrics.count("beside", desk.name, "failed" if place is None else "done")
     if isinstance(result, Failure):
         desk.failed(rival, result.reason)
     outcome, live.waiting.outcome = live.waiting.outcome, None

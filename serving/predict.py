@@ -105,7 +105,7 @@ async def predict(
         if line.salt and not line.override:
             pairs.score_beside(pairs.Live(house, desk, ask.view, line, one.request, waiting))
         _measure(house, line, result)
-    house.metrics.seconds.labels(desk.name).observe(time.monotonic() - ask.begun)
+    house.metrics.seconds(desk.name, time.monotonic() - ask.begun)
     return [_reply(line, result) for line, result in zip(lines, given, strict=True)]
 
 
@@ -201,7 +201,8 @@ def _refuse_size(desk: Desk, requests: Sequence[Any]) -> None:
 def _line(ask: Ask, masked: Masked, given: Given) -> Answer:
     plan, choice, failed = ask.view.plan, given.choice, given.failed
     identity = ask.house.new_id(plan, choice, minute_of(ask.received))
-    sampled = unit("features", identity) < ask.house.limits.feature_sample_share
+    share = ask.house.limits.feature_sample_share
+    sampled = share >= 1.0 or unit("features", identity) < share
     return Answer(
         prediction_id=identity,
         model=plan.model,
@@ -233,10 +234,10 @@ def _written(house: House, lines: list[Answer]) -> list[Place]:
 
 
 def _measure(house: House, line: Answer, given: Given) -> None:
-    house.metrics.answers.labels(line.model, line.arm, line.override).inc()
+    house.metrics.count("answers", line.model, line.arm, line.override)
     if given.failed is not None:
-        kind = house.metrics.late if line.override == "deadline" else house.metrics.errors
-        kind.labels(line.model, given.failed.arm).inc()
+        kind = "arm_late" if line.override == "deadline" else "arm_errors"
+        house.metrics.count(kind, line.model, given.failed.arm)
 
 
 def _reply(line: Answer, given: Given) -> Reply:

@@ -84,4 +84,4 @@ class Reporter:
         except LedgerError as error:
             log.warning("not told yet: %s", error)
         else:
-            self._metrics.uncounted.inc(bad)
+            self._metrics.count("journal_bad_lines", more=bad)

@@ -37,6 +37,7 @@ HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
 )
+CLOSE = ((b"connection", b"close"),)
 STATUS: tuple[tuple[type[GrownetError], int], ...] = ((InputError, 422), (NotFound, 404), (RoleRefused, 403))
 encode = msgspec.json.Encoder().encode
 
@@ -44,13 +45,13 @@ encode = msgspec.json.Encoder().encode
 class Call(NamedTuple):
     """A request as the handlers see it."""
 
-    scope: Message
     receive: Receive
+    headers: dict[bytes, bytes]
     model: str
     version: int | None
 
     def header(self, name: bytes) -> str:
-        return next((value.decode("latin-1") for key, value in self.scope["headers"] if key == name), "")
+        return self.headers.get(name, b"").decode("latin-1")
 
 
 class Sent(NamedTuple):
@@ -70,7 +71,7 @@ class App:
 
     def __init__(self, service: Service) -> None:
         self._service, self._under_way = service, 0
-        self._limits = service.house.limits
+        self._limits, self._patience = service.house.limits, _Patience()
         self._global: dict[str, Handler] = {
             "healthz": self._healthz, "readyz": self._readyz, "metrics": self._metrics,
         }  # fmt: skip
@@ -93,7 +94,7 @@ class App:
             except Exception as error:  # the edge of the service: the caller gets a number, the log gets the trace
                 log.exception("%s %s failed", scope["method"], route, exc_info=error)
                 reply = _told(GrownetError("the service", got="an error of its own, which is in its log"))
-            self._service.house.metrics.replies.labels(route, reply.status).inc()
+            self._service.house.metrics.count("replies", route, str(reply.status))
             await _send(send, reply)
 
     def _route(self, scope: Message, receive: Receive) -> tuple[str, Handler, Call]:
@@ -115,7 +116,7 @@ class App:
         if scope["method"] != found[0]:
             error = UsageError("method", expected=found[0], got=scope["method"])
             raise Refusal(405, error, ((b"allow", found[0].encode()),))
-        return parts[-1], found[1], Call(scope, receive, parts[0], version)
+        return parts[-1], found[1], Call(receive, dict(scope["headers"]), parts[0], version)
 
     # ---- models ----------------------------------------------------------------------------------
 
@@ -175,17 +176,18 @@ class App:
     async def _metrics(self, _: Call) -> Sent:
         house, desks = self._service.house, self._service.desks.values()
         journal = house.journal
-        page = house.metrics.page(
-            desks,
-            journal_bytes=journal.bytes_written,
-            fsync_failures=journal.fsync_failures,
-            forced=bool(house.forced),
-        )
-        return Sent(200, page, TEXT)
+        gauges = {
+            "journal_bytes": ("Written since the start.", float(journal.bytes_written)),
+            "journal_fsync_failures": ("Since the start.", float(journal.fsync_failures)),
+            "break_glass": ("1 while a file forces the rules.", float(bool(house.forced))),
+            "under_way": ("Requests being answered.", float(self._under_way)),
+        }
+        return Sent(200, house.metrics.page(desks, gauges), TEXT)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         self._service.start()
+        self._patience.look()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await asyncio.to_thread(self._service.close)
@@ -220,18 +222,16 @@ class App:
         length = call.header(b"content-length")
         if length.isdecimal() and int(length) > limit:
             raise _too_large(limit, length)
-        async with _Patience(BODY_SECONDS):
+        with self._patience:
             message = await call.receive()
             body = message.get("body", b"")
-            while message.get("more_body"):
+            while message.get("more_body") and len(body) <= limit:
                 message = await call.receive()
                 body += message.get("body", b"")
-                if len(body) > limit:
-                    raise _too_large(limit, f"more than {limit}")
         if message["type"] == "http.disconnect":
             raise Refusal(400, UsageError("body", expected="all of it", got="a closed connection"))
         if len(body) > limit:
-            raise _too_large(limit, str(len(body)))
+            raise _too_large(limit, f"{len(body)} or more")
         return bytes(body)
 
 
@@ -253,28 +253,38 @@ class _Slot:
 
 
 class _Patience:
-    """Gives up after some seconds with 408. Cheaper than asyncio.timeout, which is a quarter of the whole path."""
+    """Lets go of clients that send too slowly, with 408. One look a second at all of them: a timer for each request
+    (or asyncio.timeout) would cost more than decoding it."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds, self._expired = seconds, False
+    def __init__(self) -> None:
+        self._since: dict[asyncio.Task[Any], float] = {}
+        self._expired: set[asyncio.Task[Any]] = set()
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         task = asyncio.current_task()
         assert task is not None  # it is what runs this
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expire, task)
+        self._since[task] = time.monotonic()
 
-    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
-        self._timer.cancel()
-        if self._expired:
-            raise Refusal(408, UsageError("body", expected=f"within {self._seconds:g} s", got="less"))
+    def __exit__(self, *_: object) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        del self._since[task]
+        if task in self._expired:
+            self._expired.discard(task)
+            task.uncancel()
+            raise Refusal(408, UsageError("body", expected=f"within {BODY_SECONDS:g} s", got="less"), CLOSE)
 
-    def _expire(self, task: asyncio.Task[Any]) -> None:
-        self._expired = True
-        task.cancel()
+    def look(self) -> None:
+        """Looks once, and again in a second."""
+        long_ago = time.monotonic() - BODY_SECONDS
+        for task in [task for task, since in self._since.items() if since < long_ago]:
+            self._expired.add(task)
+            task.cancel()
+        asyncio.get_running_loop().call_later(1.0, self.look)
 
 
 def _too_large(limit: int, got: str) -> Refusal:
-    return Refusal(413, UsageError("body", expected=f"at most {limit} bytes", got=got), ((b"connection", b"close"),))
+    return Refusal(413, UsageError("body", expected=f"at most {limit} bytes", got=got), CLOSE)
 
 
 def _told(error: GrownetError) -> Sent:

@@ -19,7 +19,8 @@ from records import Answer, Counter, Feedback
 
 Entry = Answer | Feedback | Counter
 OPEN, SEALED = ".open", ".log"
-_LETTERS: dict[type, bytes] = {Answer: b"a", Feedback: b"f", Counter: b"c"}
+ANSWER, FEEDBACK, COUNTER = b"a", b"f", b"c"
+_LETTERS: dict[type, bytes] = {Answer: ANSWER, Feedback: FEEDBACK, Counter: COUNTER}
 _encode = msgspec.json.Encoder().encode
 _DECODERS: dict[bytes, msgspec.json.Decoder[Entry]] = {
     letter: msgspec.json.Decoder(kind) for kind, letter in _LETTERS.items()
@@ -46,13 +47,17 @@ def line_of(entry: Entry) -> bytes:
     return b"%b %08x %b\n" % (_LETTERS[type(entry)], zlib.crc32(body), body)
 
 
+def body_of(line: bytes) -> tuple[bytes, bytes] | None:
+    """The letter and the JSON of a line, or None when it is torn or changed."""
+    letter, crc, body = line[:1], line[2:10], line[11:].rstrip(b"\n")
+    return (letter, body) if letter in _DECODERS and b"%08x" % zlib.crc32(body) == crc else None
+
+
 def entry_of(line: bytes) -> Entry | None:
     """What a line says, or None when it is torn or changed."""
-    letter, crc, body = line[:1], line[2:10], line[11:].rstrip(b"\n")
-    if letter not in _DECODERS or b"%08x" % zlib.crc32(body) != crc:
-        return None
+    found = body_of(line)
     try:
-        return _DECODERS[letter].decode(body)
+        return _DECODERS[found[0]].decode(found[1]) if found else None
     except msgspec.DecodeError:
         return None
 
