@@ -45,11 +45,10 @@ FEATURES: tuple[Feature, ...] = (
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Chosen on months before the holdout by `grownet bench quality --search` (docs/decisions/030)."""
+    """Chosen on months before the holdout by `grownet bench search` (docs/decisions/030)."""
 
     ridge: Positive  # of EASE
     subject_power: Share  # damping of customers with many products
-    item_power: Share  # damping of products with many buyers
     neighbours: Annotated[int, msgspec.Meta(ge=1)]  # kept per product
     trend_half_life_days: Positive
     blend: Blend
@@ -93,8 +92,12 @@ def fit(tables: Tables, as_of: datetime, params: Params, seed: int) -> Fitted:
         ModelError: when no customer bought anything before `as_of`.
     """
     del seed
-    known = _learnable(tables, as_of, params)
-    matrix = neighbours.damped(_matrix(known), params.subject_power, params.item_power)
+    return learn(_learnable(tables, as_of, params), params)
+
+
+def learn(known: Index, params: Params) -> Fitted:
+    """`fit` from the index of its features; a search over parameters builds that once."""
+    matrix = neighbours.damped(_matrix(known), params.subject_power)
     weights = neighbours.strongest(neighbours.ease(matrix, params.ridge), params.neighbours)
     return recommender.fitted(known, weights, params.blend)
 

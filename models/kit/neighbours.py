@@ -30,17 +30,15 @@ def interactions(rows: Ints, columns: Ints, shape: tuple[int, int]) -> sp.csr_ar
     return matrix
 
 
-def damped(matrix: sp.csr_array, subject_power: float, item_power: float) -> sp.csr_array:
-    """Rows divided by (items of the subject)^subject_power, columns by (buyers of the item)^item_power.
+def damped(matrix: sp.csr_array, power: float) -> sp.csr_array:
+    """Rows divided by (items of the subject)^power, so that a few wholesalers do not explain everything.
 
-    Both are scaled to a mean of one, so that a ridge keeps its meaning. Stops a few wholesalers and the best
-    sellers from explaining everything.
+    Scaled to a mean of one, so that a ridge keeps its meaning.
     """
     import scipy.sparse as sp  # noqa: PLC0415 - the rules work without scipy
 
-    subjects = np.maximum(matrix.sum(axis=1), 1.0) ** -subject_power
-    items = (matrix.sum(axis=0) + 1.0) ** -item_power
-    return sp.csr_array(sp.diags_array(subjects / subjects.mean()) @ matrix @ sp.diags_array(items / items.mean()))
+    scale = np.maximum(matrix.sum(axis=1), 1.0) ** -power
+    return sp.csr_array(sp.diags_array(scale / scale.mean()) @ matrix)
 
 
 def ease(matrix: sp.csr_array, ridge: float) -> Matrix:

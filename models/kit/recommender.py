@@ -1,7 +1,8 @@
 """Ranks products for a history: item-to-item weights, lifted by the market, popularity beneath, own habits beside.
 
-    value = max(0, sum of strength x weight) x lift + popularity_weight x popularity (+ habit, when repeats are asked)
+    value = (max(0, sum of strength x weight) + habit) x lift + popularity_weight x popularity
     lift  = ((orders lately + 1/2) / (orders ever + 1/2)) ^ trend_power
+    habit = repeat_weight x own orders x 2 ^ (-days / repeat half-life), when what is known is not excluded
 
 A fitted one is arrays and JSON. `popular` needs numpy only.
 """
@@ -205,7 +206,7 @@ def _held(model: Fitted, index: Index, aligned: Ints, query: Query) -> Held:
     rows = index.rows(query.subject)
     blend, days = model.blend, index.days[rows]
     fading = np.exp2(-days / blend.history_half_life_days)
-    habits = np.log1p(index.orders[rows]) * np.exp2(-days / blend.repeat_half_life_days)
+    habits = index.orders[rows] * np.exp2(-days / blend.repeat_half_life_days)
     basket = [model.position[code] for code in query.recent if code in model.position]
     items = np.concatenate([np.array(basket, dtype=np.int64), aligned[index.items[rows]]])
     strengths = np.concatenate([np.ones(len(basket)), blend.history_floor + (1.0 - blend.history_floor) * fading])

@@ -1,0 +1,267 @@
+"""The contract, for every model found on disk: it holds before the model's author writes a first test."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from errors import ConfigError, TamperError
+from models.contract import Decided, Model, Proposal, configure, feature_digest, names
+from tests.models.conftest import Case, case_of
+
+ROOT = Path(__file__).resolve().parents[2]
+KINDS = {"string": "str", "int64": "int64", "float64": "float64", "bool": "bool"}
+LIBRARIES = ("sklearn", "lightgbm", "scipy", "fairlearn", "threadpoolctl")
+FUNCTIONS = [name for name, value in vars(Model).items() if inspect.isfunction(value) and not name.startswith("_")]
+
+
+def test_there_are_models() -> None:
+    assert "recommendation" in names()
+    assert len(FUNCTIONS) > 10
+
+
+def test_functions_have_the_arguments_of_the_contract(case: Case) -> None:
+    for name in FUNCTIONS:
+        expected = list(inspect.signature(getattr(Model, name)).parameters)[1:]  # without self
+        assert list(inspect.signature(getattr(case.model, name)).parameters) == expected, name
+
+
+def test_judge_and_types(case: Case) -> None:
+    assert case.model.JUDGE in {"split", "paired"}
+    for kind in (case.model.Params, case.model.Policy, case.model.Request, case.model.Outcome):
+        assert issubclass(kind, msgspec.Struct)
+        assert kind.__struct_config__.forbid_unknown_fields, kind
+
+
+def test_unknown_parameter_and_policy_are_refused_together(case: Case) -> None:
+    wrong = case.config.model_copy(
+        update={"params": {**case.config.params, "surprise": 1}, "policy": {**case.config.policy, "surprise": 1}}
+    )
+    with pytest.raises(ConfigError) as caught:
+        configure(case.model, wrong)
+    assert len(caught.value.problems) == 2
+
+
+def test_features_are_as_declared(case: Case) -> None:
+    frame = case.features
+    assert len(frame) > 100
+    assert list(frame.columns) == [feature.name for feature in case.model.FEATURES]
+    for feature in case.model.FEATURES:
+        column = frame[feature.name]
+        assert feature.meaning
+        assert column.notna().all(), feature.name
+        if feature.dtype in KINDS:
+            assert str(column.dtype) == KINDS[feature.dtype], feature.name
+        if feature.dtype in {"int64", "float64"}:
+            assert feature.low is not None, f"{feature.name}: a number needs a range"
+            assert feature.high is not None, f"{feature.name}: a number needs a range"
+            assert column.between(feature.low, feature.high).all(), feature.name
+
+
+def test_row_order_does_not_matter(case: Case) -> None:
+    turned = {name: frame.sample(frac=1, random_state=5) for name, frame in case.tables.items()}
+    again = case.model.build(turned, case.as_of, case.params)
+    pd.testing.assert_frame_equal(ordered(again), ordered(case.features))
+    fitted = case.model.fit(turned, case.as_of, case.params, case.config.seed)
+    assert case.model.dump(fitted) == case.model.dump(case.fitted)
+
+
+@pytest.mark.parametrize("name", names())
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(share=st.floats(0.2, 0.95), seed=st.integers(0, 2**16))
+def test_what_happens_later_changes_nothing(name: str, share: float, seed: int) -> None:
+    """Rows at or after `as_of` are removed, repeated or given other values: the features stay the same."""
+    case = case_of(name)
+    as_of = case.tables[next(iter(case.tables))][case.times[next(iter(case.tables))]].quantile(share).to_pydatetime()
+    changed = {alias: disturbed(frame, case.times[alias], as_of, seed) for alias, frame in case.tables.items()}
+    before = case.model.build(case.tables, as_of, case.params)
+    pd.testing.assert_frame_equal(ordered(case.model.build(changed, as_of, case.params)), ordered(before))
+
+
+def disturbed(frame: pd.DataFrame, time: str, as_of: Any, seed: int) -> pd.DataFrame:
+    """The frame with everything from `as_of` on shuffled within each column, partly dropped, and one row exactly then."""
+    rng = np.random.default_rng(seed)
+    past, later = frame[frame[time] < as_of], frame[frame[time] >= as_of].reset_index(drop=True)
+    shuffled = pd.DataFrame({name: later[name].to_numpy()[rng.permutation(len(later))] for name in later.columns})
+    shuffled = shuffled.astype(frame.dtypes.to_dict()).head(int(len(later) * rng.random()))
+    earliest = shuffled.head(1).assign(**{time: pd.Series([pd.Timestamp(as_of)], dtype=frame[time].dtype)})
+    return pd.concat([past, earliest, shuffled], ignore_index=True)
+
+
+def ordered(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.sort_values(list(frame.columns)).reset_index(drop=True)
+
+
+def test_the_same_input_gives_the_same_bytes(case: Case) -> None:
+    again = case.model.fit(case.tables, case.as_of, case.params, case.config.seed)
+    assert case.model.dump(again) == case.model.dump(case.fitted)
+
+
+def test_artifact_is_no_pickle_and_answers_the_same_when_loaded(case: Case) -> None:
+    fitted, index = case.fitted, case.model.index(case.features)
+    files = case.model.dump(fitted)
+    assert files
+    for name, data in files.items():
+        readable(name, data)
+    requests = case.model.example()
+    loaded = case.model.load(files)
+    assert case.model.predict(loaded, index, requests) == case.model.predict(fitted, index, requests)
+    assert case.model.dump(loaded) == files
+
+
+def readable(name: str, data: bytes) -> None:
+    kind = Path(name).suffix
+    if kind == ".npy":
+        np.load(io.BytesIO(data), allow_pickle=False)
+    elif kind == ".json":
+        msgspec.json.decode(data)
+    else:
+        assert kind == ".txt", f"{name}: expected .npy, .json or .txt"
+        data.decode("utf-8")
+
+
+def test_a_damaged_artifact_is_refused(case: Case) -> None:
+    files = case.model.dump(case.fitted)
+    for name, data in files.items():
+        for damaged in (None, b"", data[: len(data) // 2], b"\x80\x04" + data[2:]):
+            wrong = {**files, name: damaged} if damaged is not None else {k: v for k, v in files.items() if k != name}
+            with pytest.raises(TamperError):
+                case.model.load(wrong)
+
+
+def test_models_do_not_pickle() -> None:
+    files = sorted((ROOT / "models").rglob("*.py"))
+    assert files
+    for path in files:
+        imported = {
+            module.split(".")[0]
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            for module in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [])
+            + ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [])
+        }
+        assert not imported & {"pickle", "joblib", "cloudpickle", "dill", "shelve", "marshal"}, path
+
+
+def test_a_batch_answers_as_its_requests_one_by_one(case: Case) -> None:
+    fitted, index, requests = case.fitted, case.model.index(case.features), case.model.example()
+    batch = case.model.predict(fitted, index, requests)
+    assert len(batch) == len(requests)
+    assert batch == [case.model.predict(fitted, index, [request])[0] for request in requests]
+    assert batch[::-1] == case.model.predict(fitted, index, requests[::-1])
+    assert case.model.rules(index, requests) == [case.model.rules(index, [request])[0] for request in requests]
+    assert case.model.predict(fitted, index, []) == []
+
+
+def test_examples_travel_as_json_and_are_decided(case: Case) -> None:
+    requests = case.model.example()
+    assert requests
+    decode = msgspec.json.Decoder(list[case.model.Request])  # type: ignore[name-defined]  # a type found at run time
+    assert decode.decode(msgspec.json.encode(requests)) == requests
+    index = case.model.index(case.features)
+    proposals = case.model.predict(case.fitted, index, requests)
+    decided = case.model.decide(proposals, requests, index, case.policy)
+    assert len(decided) == len(requests)
+    for proposal, decision in zip(proposals, decided, strict=True):
+        answered(proposal, decision)
+        assert Decided.from_json(decision.to_json()) == decision
+
+
+def answered(proposal: Proposal, decision: Decided) -> None:
+    """Rules take out, reorder nothing, invent nothing, and own up to what they changed."""
+    assert decision.items or decision.value is not None
+    assert len(decision.items) == len(decision.scores)
+    places = [proposal.items.index(item) for item in decision.items]
+    assert places == sorted(set(places))
+    if places != list(range(len(places))) or decision.value != proposal.value:
+        assert decision.overruled
+
+
+def test_rules_answer_without_the_model_library(case: Case, tmp_path: Path) -> None:
+    case.features.to_parquet(tmp_path / "features.parquet")
+    code = f"""
+import sys
+for library in {LIBRARIES!r}:
+    sys.modules[library] = None
+import msgspec, pandas as pd
+from configs.load import load
+from models.contract import configure, find
+model = find({case.name!r})
+policy = configure(model, load().models[{case.name!r}])[1]
+index = model.index(pd.read_parquet({str(tmp_path / "features.parquet")!r}))
+requests = model.example()
+sys.stdout.buffer.write(msgspec.json.encode(model.decide(model.rules(index, requests), requests, index, policy)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    index, requests = case.model.index(case.features), case.model.example()
+    expected = case.model.decide(case.model.rules(index, requests), requests, index, case.policy)
+    assert msgspec.json.decode(done.stdout, type=list[Decided]) == expected
+
+
+def test_rules_answer_without_an_index(case: Case) -> None:
+    requests = case.model.example()
+    assert len(case.model.rules(None, requests)) == len(requests)
+
+
+def test_scores_have_the_metric_that_gates_compare(case: Case) -> None:
+    index = case.model.index(case.features)
+    truth = case.model.outcomes(case.tables, case.as_of, datetime(2100, 1, 1, tzinfo=UTC))
+    assert "subject" in truth.columns
+    stand_ins = case.model.baselines(case.tables, case.as_of, case.params, case.config.seed)
+    assert stand_ins
+    subjects = None
+    for fitted in (None, case.fitted, *stand_ins.values()):
+        scores = case.model.score(fitted, index, truth)
+        assert scores.index.name == "subject"
+        assert scores.index.is_unique
+        assert scores[case.config.metric].notna().sum() > 20
+        assert subjects is None or scores.index.equals(subjects), "all are scored on the same subjects"
+        subjects = scores.index
+
+
+def test_nothing_to_score_is_an_empty_frame(case: Case) -> None:
+    index = case.model.index(case.features)
+    nothing = case.model.outcomes(case.tables, case.as_of, case.as_of)
+    assert nothing.empty
+    scores = case.model.score(None, index, nothing)
+    assert scores.empty
+    assert case.config.metric in scores.columns
+
+
+def test_segments_name_subjects_that_are_scored(case: Case) -> None:
+    segments = case.model.segments(case.features)
+    assert len(segments.columns) >= 1
+    assert segments.index.is_unique
+    assert segments.notna().all().all()
+    assert all(segments[kind].nunique() < 50 for kind in segments.columns)
+
+
+def test_routing_key_is_stable_and_masking_replaces_the_subject(case: Case) -> None:
+    masked_any = False
+    for request in case.model.example():
+        assert isinstance(case.model.routing_key(request), str)
+        assert case.model.routing_key(request) == case.model.routing_key(
+            msgspec.convert(msgspec.to_builtins(request), case.model.Request)
+        )
+        masked = case.model.mask(request, lambda subject: f"p1_{subject[::-1]}")
+        assert type(masked) is type(request)
+        masked_any |= masked != request
+    assert masked_any, "no example has a subject"
+
+
+def test_feature_digest_follows_the_source(case: Case) -> None:
+    assert len(feature_digest(case.model)) == 64
+    assert feature_digest(case.model) == feature_digest(case.model)
