@@ -23,6 +23,7 @@ from records import Record
 Filter = tuple[str, str, Any]  # column, operator ("=", "!=", "<", "<=", ">", ">=", "in", "not in"), value
 TABLE = re.compile(r"^[a-z][a-z0-9_]*$")
 ATTEMPTS = 5  # of a commit that lost a race against another writer
+RECENT = 20
 
 
 class Commit(Record, frozen=True, kw_only=True):
@@ -70,13 +71,8 @@ class Lake:
         properties = CommitProperties(custom_metadata=said, app_transactions=[Transaction(app_id, transaction)])
         problem: Exception | None = None
         for _ in range(ATTEMPTS):
-            # the handle that looks is the handle that writes: a commit in between is then a conflict
-            handle = self._open_or_create(table, rows.schema)
-            _same_schema(table, handle, rows.schema)
-            if (handle.transaction_version(app_id) or 0) >= transaction:
-                return self._holding(table, app_id, transaction)
             try:
-                write_deltalake(handle, rows, mode="append", commit_properties=properties)
+                self._append_unless_there(table, rows, properties)
             except CommitFailedError as error:
                 problem = error
             except (DeltaError, OSError) as error:
@@ -133,13 +129,23 @@ class Lake:
             wanted = "newest" if version is None else version
             raise NotFound(f"lake table {table!r}", expected=f"version {wanted}", got=str(error)) from error
 
+    def _append_unless_there(self, table: str, rows: pa.Table, properties: CommitProperties) -> None:
+        # the handle that looks is the handle that writes: a commit in between is then a conflict
+        handle = self._open_or_create(table, rows.schema)
+        _same_schema(table, handle, rows.schema)
+        (wanted,) = properties.app_transactions or []
+        if (handle.transaction_version(wanted.app_id) or 0) < wanted.version:
+            write_deltalake(handle, rows, mode="append", commit_properties=properties)
+
     def _open_or_create(self, table: str, schema: pa.Schema) -> DeltaTable:
         address = self._address(table)
         if not DeltaTable.is_deltatable(address):
             if "://" not in address:
                 Path(address).mkdir(parents=True, exist_ok=True)
+            # without "no retries" two writers at once both create it, the second one as version 1 or later
+            first = CommitProperties(max_commit_retries=0)
             try:
-                DeltaTable.create(address, schema=schema, mode="ignore", name=table)
+                DeltaTable.create(address, schema=schema, mode="ignore", name=table, commit_properties=first)
             except DeltaError:
                 if not DeltaTable.is_deltatable(address):  # else another writer made it in between
                     raise
@@ -147,10 +153,13 @@ class Lake:
 
     def _holding(self, table: str, app_id: str, transaction: int) -> int:
         """The version that carries a transaction; the newest one when the log no longer goes back that far."""
-        commits = self.commits(table)
         wanted = {"app_id": app_id, "transaction": str(transaction)}
-        found = [commit.version for commit in commits if wanted.items() <= commit.metadata.items()]
-        return found[0] if found else commits[-1].version
+        newest = self.version(table)
+        for after in (newest - RECENT, -1):  # nearly always among the newest
+            for commit in reversed(self.commits(table, after)):
+                if wanted.items() <= commit.metadata.items():
+                    return commit.version
+        return newest
 
 
 def _plain(frame: pa.Table) -> pa.Table:

@@ -125,18 +125,18 @@ def _csv(file: BinaryIO, dataset: Dataset) -> Iterator[Chunk]:
         wrong.append(row)
         return "error"
 
-    reader = pa.csv.open_csv(
-        file,
-        read_options=pa.csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
-        parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=remember),
-        convert_options=pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(dataset.columns, pa.string()),
-            include_columns=list(dataset.columns),
-            strings_can_be_null=True,
-            null_values=[""],
-        ),
-    )
     try:
+        reader = pa.csv.open_csv(
+            file,
+            read_options=pa.csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=remember),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(dataset.columns, pa.string()),
+                include_columns=list(dataset.columns),
+                strings_can_be_null=True,
+                null_values=[""],
+            ),
+        )
         for batch in reader:
             yield from _slices(pa.table(batch), dataset, extra)
     except pa.ArrowInvalid:
