@@ -5,6 +5,7 @@ A guard that starts anew takes the judge's memory from the newest verdict; the s
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -16,6 +17,8 @@ from stores.ledger import counters, plans, verdicts
 from stores.ledger.engine import Ledger
 from stores.ledger.signing import Ring
 
+SLOW_SECONDS = 0.5  # a read of the counters that takes longer, as after months of control,
+READ_SHARE = 4.0  # is done again only after so many times as long as it took
 SETTLE_SECONDS = 10.0  # after all replicas followed, until the sample ratio counts: answers under way are counted late
 
 
@@ -31,6 +34,9 @@ class Watch:
     confirmed_since: datetime | None = None
     confirmed_for: tuple[str, int, int] = ("", 0, 0)  # salt, step, revision
     ratio_from: tuple[Counter, ...] | None = None
+    rows: tuple[Counter, ...] = ()  # the counters as last read,
+    rows_of: tuple[str, int] = ("", 0)  # for this salt and revision,
+    rows_until: float = 0.0  # and not read again before (monotonic)
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ def look(ledger: Ledger, ring: Ring, watch: Watch, at: datetime, alive_seconds: 
     plan = plans.verify(signed, ring)
     states = counters.replicas(ledger, watch.model)
     living = tuple(state for state in states if state.at >= at - timedelta(seconds=alive_seconds))
-    rows = _counted(ledger, plan)
+    rows = _counted(ledger, watch, plan)
     confirmed = confirms(plan, living)
     _settle(watch, plan, rows, confirmed, at)
     trips = tuple(counters.trips(ledger, watch.model, since=plan.rollout_started_at or plan.created_at))
@@ -85,11 +91,18 @@ def wrong_arms(plan: ReleasePlan, state: ReplicaState) -> list[str]:
     return [name for name, content in wanted.items() if state.loaded.get(name) != content]
 
 
-def _counted(ledger: Ledger, plan: ReleasePlan) -> tuple[Counter, ...]:
+def _counted(ledger: Ledger, watch: Watch, plan: ReleasePlan) -> tuple[Counter, ...]:
+    began = time.monotonic()
     if not plan.salt:
         return ()
-    rows = tuple(counters.totals(ledger, plan.model, plan.salt))
-    return rows if tallies.are_paired(rows) else tuple(counters.totals(ledger, plan.model, plan.salt, by_hour=True))
+    if watch.rows_of != (plan.salt, plan.revision) or began >= watch.rows_until:
+        rows = counters.totals(ledger, plan.model, plan.salt)
+        if not tallies.are_paired(rows):
+            rows = counters.totals(ledger, plan.model, plan.salt, by_hour=True)
+        now = time.monotonic()
+        watch.rows, watch.rows_of = tuple(rows), (plan.salt, plan.revision)
+        watch.rows_until = now + READ_SHARE * (now - began) if now - began > SLOW_SECONDS else now
+    return watch.rows
 
 
 def _settle(watch: Watch, plan: ReleasePlan, rows: tuple[Counter, ...], confirmed: bool, at: datetime) -> None:
