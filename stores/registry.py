@@ -31,14 +31,13 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType, Array
 from sqlalchemy.exc import OperationalError
 
-from errors import NotFound, StackError
-from records import RULES, Arm, Artifact, Record, ReleasePlan, Snapshot
+from errors import StackError
+from records import Arm, Artifact, Record, ReleasePlan, Snapshot
 
 ResultT = TypeVar("ResultT")
 log = logging.getLogger(__name__)
 CANDIDATE, ARTIFACT = "grownet.candidate", "grownet.artifact"
 DIGEST_CHARACTERS = 36  # MLflow's limit for the digest of a dataset; the whole one goes beside it
-ALIASES = ("champion", "canary", "shadow")
 TYPES = {
     msgspec.inspect.StrType: DataType.string,
     msgspec.inspect.IntType: DataType.long,
@@ -115,7 +114,8 @@ class Registry:
             self._client.log_batch(run_id, metrics=figures, tags=[RunTag(*item) for item in sorted(tags.items())])
             run = self._client.get_run(run_id)
             version = self._version(model, run.data.tags[ARTIFACT])
-            if version.tags.get(CANDIDATE) == run.data.tags[CANDIDATE]:  # else it is an earlier candidate's version
+            # a version with the same bytes may be that of an earlier candidate
+            if version is not None and version.tags.get(CANDIDATE) == run.data.tags[CANDIDATE]:
                 for key, value in sorted(tags.items()):
                     self._client.set_model_version_tag(model, version.version, key, value)
 
@@ -125,7 +125,8 @@ class Registry:
         """Sets the aliases champion, canary and shadow to what the plan says, after the fact.
 
         Returns:
-            alias -> MLflow version, for those that point somewhere; the rules have no version, and so no alias.
+            alias -> MLflow version, for those that point somewhere: neither the rules nor a version that this MLflow
+            never saw have one.
         """
         shadowing = plan.canary is not None and plan.canary_percent == 0
         arms = {
@@ -198,20 +199,21 @@ class Registry:
         query = f"name = '{model}' and tags.`{ARTIFACT}` = '{content}'"
         return list(self._client.search_model_versions(query, max_results=10))
 
-    def _version(self, model: str, content: str) -> ModelVersion:
+    def _version(self, model: str, content: str) -> ModelVersion | None:
         found = self._versions(model, content)
-        if not found:
-            raise NotFound(f"MLflow version of {model}", expected=f"one tagged {ARTIFACT} {content}", got="none")
-        return min(found, key=lambda version: int(version.version))
+        return min(found, key=lambda version: int(version.version)) if found else None
 
     def _alias(self, model: str, arms: Mapping[str, Arm | None]) -> dict[str, str]:
         set_to: dict[str, str] = {}
+        if not self._client.search_registered_models(f"name = '{model}'"):
+            return set_to
         for alias, arm in arms.items():
-            if arm is not None and arm.number != RULES and arm.artifact is not None:
-                set_to[alias] = str(self._version(model, arm.artifact.content).version)
-                self._client.set_registered_model_alias(model, alias, set_to[alias])
-            elif self._client.search_registered_models(f"name = '{model}'"):
+            version = self._version(model, arm.artifact.content) if arm is not None and arm.artifact else None
+            if version is None:
                 self._client.delete_registered_model_alias(model, alias)
+            else:
+                set_to[alias] = str(version.version)
+                self._client.set_registered_model_alias(model, alias, version.version)
         return set_to
 
     def _patiently(self, what: str, call: Callable[[], ResultT]) -> ResultT:

@@ -39,7 +39,7 @@ class Rival:
 @dataclass(frozen=True)
 class Findings:
     """Figures by name: "ndcg" is the candidate's mean on the holdout, "champion.ndcg" the champion's, "rules.ndcg" and
-    so on; intervals likewise, where "ndcg - champion" is that of the difference."""
+    so on, and "ndcg - champion" is the mean difference over the subjects both scored; intervals likewise."""
 
     gates: tuple[Gate, ...]
     metrics: dict[str, float]
@@ -82,8 +82,10 @@ def measure(trial: Trial, fitted: Any, rival: Rival | Gate, recipe: ModelConfig,
     )
     intervals = {f"{metric} - {name}": (found.low, found.high) for name, found in against.items()}
     intervals |= _intervals("", ours, recipe) | _intervals("champion.", others.get("champion"), recipe)
-    figures = {"": ours, "training.": training, **{f"{name}.": scores for name, scores in others.items()}}
-    return Findings(gates=made, metrics=_means(figures, metric), intervals=_finite(intervals))
+    scored = {"": ours, "training.": training, **{f"{name}.": scores for name, scores in others.items()}}
+    figures = _means(scored, metric) | {f"{metric} - {name}": found.mean for name, found in against.items()}
+    finite = {name: value for name, value in figures.items() if isfinite(value)}
+    return Findings(gates=made, metrics=finite, intervals=_finite(intervals))
 
 
 def shifts(training: pd.DataFrame, newest: pd.DataFrame, features: Sequence[Feature]) -> dict[str, Drift]:
@@ -130,7 +132,7 @@ def _means(scores: Mapping[str, pd.DataFrame], metric: str) -> dict[str, float]:
         f"{prefix}{column}": float(frame[column].mean()) for prefix, frame in scores.items() for column in frame.columns
     }
     found["subjects"] = float(scores[""][metric].notna().sum())
-    return {name: value for name, value in found.items() if isfinite(value)}
+    return found
 
 
 def _intervals(prefix: str, scores: pd.DataFrame | None, recipe: ModelConfig) -> dict[str, tuple[float, float]]:
