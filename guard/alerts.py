@@ -6,6 +6,7 @@ Pure: builds outbox events, delivers nothing. An id follows from what the alert 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from msgspec import to_builtins
 from checks.judge import state_of
 from configs.schema import Defaults
 from records import AlertBody, GuardVerdict, Level, OutboxEvent, ReleasePlan, ReplicaState, Trip, digest_of
+from stores.ledger.ballots import Ballot
 
 NEXT = {
     "refused_artifact": "Compare the artifact in the store with its digest; find out who wrote it. Train a new candidate.",
@@ -88,6 +90,26 @@ def champion_refused(plan: ReleasePlan, trip: Trip, defaults: Defaults, at: date
             owner=defaults.owners.deploy,
             next="Compare the artifact with its digest. `grownet release rollback` if other replicas refuse it as well.",
             link=_command(plan.model),
+        ),
+        at=at,
+    )
+
+
+def ballot_expired(ballot: Ballot, missing: Sequence[str], defaults: Defaults, at: datetime) -> OutboxEvent:
+    """A question that nobody answered in time."""
+    question = ballot.question
+    return _alert(
+        key=[ballot.id, "expired"],
+        level="warning",
+        model=ballot.model,
+        title=f"nobody decided the ballot to {ballot.subject.verb}",
+        body=AlertBody(
+            what=f"Ballot {ballot.id}, opened at {question.opened_at:%Y-%m-%d %H:%M} UTC by {question.opened_by}, ran out.",
+            evidence={"roles without a vote": ", ".join(missing), "candidate": question.candidate or "none"},
+            done="the ballot is closed; what it asked for does not happen",
+            owner=defaults.owners.approve,
+            next="Ask again when reviewers have time; enrol more if a role has nobody.",
+            link=_command(ballot.model),
         ),
         at=at,
     )

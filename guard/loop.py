@@ -20,6 +20,7 @@ from checks.judge import judge, memory_of
 from configs.schema import Config, Settings
 from errors import GrownetError, LedgerUnavailable, RevisionConflict, StackError
 from guard import alerts
+from guard.expiry import close_expired
 from guard.lease import Leadership
 from guard.outbox import Courier
 from guard.readback import champion_trips, read_back
@@ -75,6 +76,7 @@ class Guard:
                 watch.failing = ""
 
     def _watched(self, hand: Hand, watch: Watch) -> None:
+        close_expired(hand, watch)
         view = look(self._ledger, self._signer.ring, watch, utc_now(), self._config.defaults.guard.readback_seconds)
         if view is None:
             return

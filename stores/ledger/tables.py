@@ -234,7 +234,9 @@ WRITES: Mapping[Role, frozenset[str]] = {
         {"releases", "ballots", "votes", "used_codes", "attempts", "reviewers", "operators", "discards"}
         | {"incidents", "outbox", *AUDITED}
     ),
-    "guard": frozenset({"releases", "verdicts", "incidents", "outbox", "deliveries", "leases", *AUDITED}),
+    "guard": frozenset(  # ballots: it closes those whose time is over
+        {"releases", "ballots", "verdicts", "incidents", "outbox", "deliveries", "leases", *AUDITED}
+    ),
     "operator": frozenset({"releases", "operators", "incidents", "outbox", *AUDITED}),
     "serving": frozenset({"counters", "watermarks", "trips", "replicas"}),
     "reader": frozenset(),

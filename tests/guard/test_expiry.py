@@ -1,0 +1,50 @@
+"""A ballot whose time is over is closed and told of; one that is still running is left alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from msgspec.structs import replace
+
+from records import utc_now
+from stores.ledger import ballots
+from tests.guard.town import Town
+from tests.stores.ledger.world import MODEL, NOON, ROLES, arm, subject
+
+
+def ask(town: Town, hours: float) -> ballots.Ballot:
+    town.enrol()
+    question = ballots.Question(
+        subject=subject(arm(1), 0),
+        page="# Recommendation",
+        required_roles=ROLES,
+        opened_by="release",
+        opened_at=NOON,
+        expires_at=utc_now() + timedelta(hours=hours),
+    )
+    return ballots.open_ballot(town.release, question)
+
+
+def test_an_expired_ballot_is_closed_once_and_people_are_told(town: Town) -> None:
+    asked = ask(town, hours=-1)
+    guard = town.guard()
+    guard.tick()
+    guard.tick()
+    closed = ballots.ballot(town.ledgers["reader"], asked.id)
+    assert (closed.status, closed.closed_reason) == ("expired", f"no vote in time of {', '.join(sorted(ROLES))}")
+    [alert] = town.alerts()
+    assert (alert.level, alert.title) == ("warning", "nobody decided the ballot to promote")
+    assert alert.body["owner"] == "data-science-lead@example.org"
+    assert "privacy_officer" in alert.body["evidence"]["roles without a vote"]
+
+
+def test_an_open_ballot_and_a_decided_one_are_left_alone(town: Town) -> None:
+    asked = ask(town, hours=1)
+    town.guard().tick()
+    assert ballots.open_for(town.ledgers["reader"], MODEL) == asked
+    ballots.close(town.release, asked.id, "refused", "a no", actor="release")
+    town.guard(holder="guard-1").tick()
+    assert ballots.ballot(town.ledgers["reader"], asked.id) == replace(
+        asked, status="refused", closed_at=ballots.ballot(town.release, asked.id).closed_at, closed_reason="a no"
+    )
+    assert town.alerts() == []
