@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from records import (
 )
 from serving.keys import add_key
 from stores.artifacts import Artifacts, Bundle
-from stores.ledger import plans, votes
+from stores.ledger import ballots, people, plans, votes
 from stores.vault import Vault
 from tests.stores.ledger.world import GATES, NOON, REVIEWERS, World, subject
 
@@ -63,17 +63,19 @@ ROLLOUT = Rollout(
 def orders() -> pd.DataFrame:
     """60 customers who buy within one of four families of products, every other day for two months."""
     draw = np.random.default_rng(7)
-    rows = []
+    rows: list[tuple[int, int, int, int]] = []
     for day in range(60):
         for customer in range(0, 60, 2):
             family = (customer // 2) % 4
-            for item in draw.choice(10, size=3, replace=False):
-                rows.append((f"{500000 + day * 100 + customer}", f"{20000 + family * 1000 + item * 17}", customer, day))
+            items = draw.choice(10, size=3, replace=False)
+            rows += [
+                (500000 + day * 100 + customer, 20000 + family * 1000 + item * 17, customer, day) for item in items
+            ]
     frame = pd.DataFrame(rows, columns=["invoice_no", "stock_code", "customer", "day"])
     return pd.DataFrame(
         {
-            "invoice_no": frame["invoice_no"],
-            "stock_code": frame["stock_code"],
+            "invoice_no": frame["invoice_no"].map(str),
+            "stock_code": frame["stock_code"].map(str),
             "description": "a thing",
             "quantity": 2,
             "invoice_date": pd.Timestamp(AS_OF) - pd.to_timedelta(61 - frame["day"], unit="D"),
@@ -90,14 +92,27 @@ class Town(World):
 
     def __init__(self, folder: Path, service: dict[str, Any] | None = None, deadline: float = 0.25) -> None:
         super().__init__(folder)
-        self.configs = _configs(folder / "configs", service or {}, deadline)
+        self._steps = 10 * len(ballots.ballots(self.release))  # a home opened again spends other codes
+        self.configs = folder / "configs"
+        self.configure(service or {}, deadline)
         self.environment = {"GROWNET_HOME": str(folder), "GROWNET_CONFIGS": str(self.configs)}
         self.settings: Settings = loading.settings(self.environment)
-        self.config: Config = loading.load(self.configs)
         train = Vault.open(folder, "train")
         self.artifacts = Artifacts(self.settings.artifacts_uri, train.encrypt, train.decrypt)
         self.model = contract.find(NAME)
         self.candidates: dict[int, Arm] = {}
+
+    def configure(self, service: dict[str, Any], deadline: float = 0.25) -> None:
+        """The house's own configuration with other limits."""
+        (self.configs / "datasets").mkdir(parents=True, exist_ok=True)
+        source = ROOT / "configs"
+        for path in [source / f"{NAME}.yaml", *(source / "datasets").glob("*.yaml")]:
+            (self.configs / path.relative_to(source)).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+        defaults = yaml.safe_load((source / "defaults.yaml").read_text(encoding="utf-8"))
+        defaults["service"] |= {"follow_seconds": 0.05, **service}
+        defaults["model"]["serving"]["deadline_seconds"] = deadline
+        (self.configs / "defaults.yaml").write_text(yaml.safe_dump(defaults), encoding="utf-8")
+        self.config: Config = loading.load(self.configs)
 
     @property
     def pseudonym(self) -> Callable[[str], str]:
@@ -164,7 +179,7 @@ class Town(World):
 
     def vote(self, arm: Arm, base: int) -> tuple[Arm, str]:
         """The arm with the leave of a whole ballot, and the ballot's id."""
-        if not self.secrets:
+        if not people.reviewers(self.release):
             self.enrol()
         asked = self.ask(replace(subject(arm, base), rollout=ROLLOUT.digest))
         for name in REVIEWERS:
@@ -179,7 +194,14 @@ class Town(World):
             self.ledgers["release"],
             NAME,
             lambda plan: moves.start_rollout(
-                plan, chosen, ROLLOUT, f"salt-{arm.number}", lifts_freeze=False, at=NOON, actor="release", reason="voted"
+                plan,
+                chosen,
+                ROLLOUT,
+                f"salt-{arm.number}",
+                lifts_freeze=False,
+                at=NOON,
+                actor="release",
+                reason="voted",
             ),
             signer=self.signer("release"),
             actor="release",
@@ -274,19 +296,3 @@ def wait_for(true: Callable[[], Any], seconds: float = 10.0) -> None:
 
 def _version(name: str, number: int) -> Version:
     return Version(name=name, number=number, content=digest_of([name, number]))
-
-
-def _configs(folder: Path, service: dict[str, Any], deadline: float) -> Path:
-    """The house's own configuration with quicker limits."""
-    (folder / "datasets").mkdir(parents=True)
-    source = ROOT / "configs"
-    for path in [source / f"{NAME}.yaml", *(source / "datasets").glob("*.yaml")]:
-        (folder / path.relative_to(source)).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
-    defaults = yaml.safe_load((source / "defaults.yaml").read_text(encoding="utf-8"))
-    defaults["service"] |= {"follow_seconds": 0.05, **service}
-    defaults["model"]["serving"]["deadline_seconds"] = deadline
-    (folder / "defaults.yaml").write_text(yaml.safe_dump(defaults), encoding="utf-8")
-    return folder
-
-
-LATER = timedelta(days=1)
