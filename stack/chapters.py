@@ -165,6 +165,7 @@ def ballot(demo: Demo, verb: str, what: str, *, wrong_code: bool = False) -> Non
     voters = [voter for voter in demo.voters.values() if voter.role in needed]
     before = demo.plan().revision
     with demo.chapters.chapter(f"Ballot: {verb} {what}", total=len(voters)) as telling:
+        until(lambda: demo.standing()["ballot"], f"ballot to {verb}", 90)
         if wrong_code:
             first = voters[0]
             said = _submit(demo, first, first.wrong_code(), "a wrong code")
