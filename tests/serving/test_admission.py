@@ -104,20 +104,22 @@ def test_a_vote_signed_by_an_operator_is_none(made: tuple[Town, Arm]) -> None:
         admit(replace(arm, approval=replace(arm.approval, votes=tuple(forged))), door(town))
 
 
-def test_a_candidate_that_failed_a_gate_is_refused(empty: Town) -> None:
-    arm, _ = empty.vote(empty.candidate(1, passed=False), 0)
+def test_a_candidate_that_failed_a_gate_is_refused(made: tuple[Town, Arm]) -> None:
+    town = made[0]
+    arm, _ = town.vote(town.candidate(11, passed=False), 0)
     with pytest.raises(AdmissionRefused, match="bias fail"):
-        admit(arm, door(empty))
+        admit(arm, door(town))
 
 
-def test_evidence_about_another_artifact_is_refused(empty: Town) -> None:
-    arm = empty.candidate(1)
-    found = Evidence.from_json(empty.artifacts.document(arm.evidence))
+def test_evidence_about_another_artifact_is_refused(made: tuple[Town, Arm]) -> None:
+    town = made[0]
+    arm = town.candidate(12)
+    found = Evidence.from_json(town.artifacts.document(arm.evidence))
     wrong = replace(found, artifact="a" * 64)
-    empty.artifacts.put_document(wrong.to_json(), wrong.digest)
-    voted, _ = empty.vote(replace(arm, evidence=wrong.digest), 0)
+    town.artifacts.put_document(wrong.to_json(), wrong.digest)
+    voted, _ = town.vote(replace(arm, evidence=wrong.digest), 0)
     with pytest.raises(AdmissionRefused, match="artifact of the evidence"):
-        admit(voted, door(empty))
+        admit(voted, door(town))
 
 
 def sealed(town: Town, content: str) -> Path:
@@ -125,31 +127,36 @@ def sealed(town: Town, content: str) -> Path:
 
 
 @pytest.mark.parametrize("part", ["artifact", "features"])
-def test_one_changed_byte_is_refused(empty: Town, part: str) -> None:
-    arm = empty.candidate(1)
-    content = getattr(arm, part).content
-    data = bytearray(sealed(empty, content).read_bytes())
-    data[len(data) // 2] ^= 1
-    sealed(empty, content).write_bytes(data)
+def test_one_changed_byte_is_refused(made: tuple[Town, Arm], part: str) -> None:
+    town = made[0]
+    arm = town.candidate(13)
+    path = sealed(town, getattr(arm, part).content)
+    right = path.read_bytes()
+    at = len(right) // 2
+    path.write_bytes(right[:at] + bytes([right[at] ^ 1]) + right[at + 1 :])
     with pytest.raises(AdmissionRefused, match="do not open"):
-        load(arm, door(empty))
+        load(arm, door(town))
+    path.write_bytes(right)
+    assert load(arm, door(town)).number == 13
 
 
-def test_another_artifact_s_bytes_are_refused(empty: Town) -> None:
-    one, two = empty.candidate(1), empty.candidate(2)
+def test_another_artifact_s_bytes_are_refused(made: tuple[Town, Arm]) -> None:
+    town = made[0]
+    one, two = town.candidate(14), town.candidate(15)
     assert one.artifact
     assert two.artifact
-    sealed(empty, one.artifact.content).write_bytes(sealed(empty, two.artifact.content).read_bytes())
+    sealed(town, one.artifact.content).write_bytes(sealed(town, two.artifact.content).read_bytes())
     with pytest.raises(AdmissionRefused, match="artifact"):
-        load(one, door(empty))
+        load(one, door(town))
 
 
-def test_bytes_that_are_gone_may_come_back(empty: Town) -> None:
-    arm = empty.candidate(1)
+def test_bytes_that_are_gone_may_come_back(made: tuple[Town, Arm]) -> None:
+    town = made[0]
+    arm = town.candidate(16)
     assert arm.artifact
-    sealed(empty, arm.artifact.content).unlink()
+    sealed(town, arm.artifact.content).unlink()
     with pytest.raises(NotFound):
-        load(arm, door(empty))
+        load(arm, door(town))
 
 
 @pytest.mark.parametrize(
@@ -166,14 +173,16 @@ def test_bytes_that_are_gone_may_come_back(empty: Town) -> None:
         ({"expected": b"[{}]"}, "each with a decision"),
     ],
 )
-def test_a_bundle_that_does_not_fit_is_refused(empty: Town, tweaks: dict[str, Any], said: str) -> None:
+def test_a_bundle_that_does_not_fit_is_refused(made: tuple[Town, Arm], tweaks: dict[str, Any], said: str) -> None:
+    town = made[0]
     with pytest.raises(AdmissionRefused, match=said):
-        load(empty.candidate(1, **tweaks), door(empty))
+        load(town.candidate(17, **tweaks), door(town))
 
 
-def test_answers_other_than_in_training_are_refused(empty: Town) -> None:
-    good = load(empty.candidate(1), door(empty))
-    frame, _, policy = empty._prepared()
+def test_answers_other_than_in_training_are_refused(made: tuple[Town, Arm]) -> None:
+    town = made[0]
+    good = load(town.candidate(18), door(town))
+    frame, _, policy = town._prepared()
     model, index = contract.find(NAME), contract.find(NAME).index(frame)
     requests = model.example()
     decided = model.decide(model.predict(good.fitted, index, requests), requests, index, policy)
@@ -183,9 +192,9 @@ def test_answers_other_than_in_training_are_refused(empty: Town) -> None:
         replace(first, scores=tuple(score * 1.01 for score in first.scores)),
     ):
         with pytest.raises(AdmissionRefused, match="example 0"):
-            load(empty.candidate(2, expected=msgspec.json.encode([wrong, *decided[1:]])), door(empty))
+            load(town.candidate(18, expected=msgspec.json.encode([wrong, *decided[1:]])), door(town))
     near = replace(first, scores=tuple(score * (1 + 1e-7) for score in first.scores))
-    load(empty.candidate(2, expected=msgspec.json.encode([near, *decided[1:]])), door(empty))
+    load(town.candidate(18, expected=msgspec.json.encode([near, *decided[1:]])), door(town))
 
 
 # ---- plans -------------------------------------------------------------------------------------------

@@ -37,9 +37,7 @@ def loaded(of: Arm) -> Loaded:
 def view(*have: Arm, **plan: Any) -> View:
     fields = {"champion": V1, "previous": RULES_ARM, "mode": "model", "salt": "s", **plan}
     made = ReleasePlan(model="recommendation", revision=3, reason="", actor="", created_at=NOON, **fields)
-    return View(
-        model=MODEL, plan=made, policy=POLICY, loaded={content(one): loaded(one) for one in have}, max_age=10.0
-    )
+    return View(model=MODEL, plan=made, policy=POLICY, loaded={content(one): loaded(one) for one in have}, max_age=10.0)
 
 
 def who(choice: Choice) -> tuple[str, int, str]:
