@@ -62,9 +62,9 @@ class Courier:
         failing: dict[str, str] = {}  # a channel that failed once is not tried again in this pass
         done = 0
         for event in events:
-            if stop.is_set():
+            failures = self._send(event, channels(event, self._settings, self._alerts), failing, stop)
+            if stop.is_set():  # what was sent is noted, the rest is due at once for the next guard
                 break
-            failures = self._send(event, channels(event, self._settings, self._alerts), failing)
             if failures:
                 outbox.failed(self._ledger, event.id, "; ".join(failures), ACTOR)
             else:
@@ -73,12 +73,14 @@ class Courier:
         self._report(failing, bool(events))
         return done
 
-    def _send(self, event: OutboxEvent, wanted: Mapping[str, Send], failing: dict[str, str]) -> list[str]:
+    def _send(
+        self, event: OutboxEvent, wanted: Mapping[str, Send], failing: dict[str, str], stop: threading.Event
+    ) -> list[str]:
         """Sends to the channels that have not had it; what failed, in words."""
         have = outbox.channels(self._ledger, event.id)
         failures = []
         for channel, send in wanted.items():
-            if channel in have:
+            if channel in have or stop.is_set():
                 continue
             if channel not in failing:
                 try:
