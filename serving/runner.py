@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
@@ -19,7 +20,8 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 0.05  # a call slower than this gets a thread beside it
 
 
-class Failure(NamedTuple):
+@dataclass(frozen=True)
+class Failure:
     """Model code raised. The reason goes to the journal and the guard, the trace to the log only."""
 
     reason: str
