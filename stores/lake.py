@@ -21,7 +21,7 @@ from errors import DataError, NotFound, SchemaError
 from records import Record
 
 Filter = tuple[str, str, Any]  # column, operator ("=", "!=", "<", "<=", ">", ">=", "in", "not in"), value
-TABLE = re.compile(r"^[a-z][a-z0-9_]*$")
+TABLE = re.compile(r"[a-z][a-z0-9_]*")
 ATTEMPTS = 5  # of a commit that lost a race against another writer
 RECENT = 20
 
@@ -115,7 +115,7 @@ class Lake:
         return sorted(found, key=lambda commit: commit.version)
 
     def _address(self, table: str) -> str:
-        if not TABLE.match(table):
+        if not TABLE.fullmatch(table):
             raise NotFound(f"lake table {table!r}", expected="lower-case letters, digits and _", got=table)
         return f"{self.uri}/{table}"
 

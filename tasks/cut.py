@@ -21,8 +21,8 @@ from tasks.minimise import times
 from tasks.sources import BATCH, Chunk, batch_files, file_chunks
 
 WHOLE = "whole"
-IDENTITY = re.compile(r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$")  # becomes a file name and part of a transaction id
-PERIODS = {"month": re.compile(r"^\d{4}-(0[1-9]|1[0-2])$"), "day": re.compile(r"^\d{4}-\d{2}-\d{2}$")}
+IDENTITY = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")  # becomes a file name and part of a transaction id
+PERIODS = {"month": re.compile(r"\d{4}-(0[1-9]|1[0-2])"), "day": re.compile(r"\d{4}-\d{2}-\d{2}")}
 UNITS = {"month": "M", "day": "D"}
 FORMS = {"month": "%Y-%m", "day": "%Y-%m-%d"}
 EVER = (datetime(1, 1, 1), datetime(9999, 12, 31))  # noqa: DTZ001 - wall-clock time of the source
@@ -77,8 +77,8 @@ def batch_chunks(dataset: Dataset, batch: str) -> Iterator[Chunk]:
 def refuse_bad_id(dataset: Dataset, batch: str) -> None:
     """Raises UsageError for an id that is no file name, no month, no day."""
     named = BATCH in str(dataset.source.uri)
-    pattern = IDENTITY if named else PERIODS.get(dataset.batches, re.compile(f"^{WHOLE}$"))
-    valid = bool(pattern.match(batch)) and (named or dataset.batches != "day" or _is_day(batch))
+    pattern = IDENTITY if named else PERIODS.get(dataset.batches, re.compile(WHOLE))
+    valid = bool(pattern.fullmatch(batch)) and (named or dataset.batches != "day" or _is_day(batch))
     if not valid:
         raise UsageError(
             f"batch id of dataset {dataset.name!r}",

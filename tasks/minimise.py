@@ -147,8 +147,8 @@ def _trimmed(values: pa.Array, name: str) -> pa.Array:
 
 
 def _masked(text: pa.Array, mask: Mask) -> pa.Array:
-    """Pseudonyms; blanks around a subject make no other person, and an empty one is nobody."""
-    trimmed = pc.utf8_trim_whitespace(text)
+    """Pseudonyms. Blanks around a subject make no other person, nor does the ".0" of an export with gaps; "" is nobody."""
+    trimmed = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), r"^([0-9]+)\.0+$", r"\1")
     subjects = pc.if_else(pc.equal(trimmed, ""), _null_text(), trimmed).to_pandas()
     return pa.Array.from_pandas(mask(subjects), type=pa.string())
 
