@@ -14,6 +14,7 @@ from msgspec import to_builtins
 
 from checks.judge import state_of
 from configs.schema import Defaults
+from guard.watch import confirms, wrong_arms
 from records import AlertBody, GuardVerdict, Level, OutboxEvent, ReleasePlan, ReplicaState, Trip, digest_of
 from stores.ledger.ballots import Ballot
 
@@ -58,7 +59,9 @@ def owner(state: str, defaults: Defaults) -> str:
 
 def not_followed(plan: ReleasePlan, living: tuple[ReplicaState, ...], defaults: Defaults, at: datetime) -> OutboxEvent:
     """Replicas that do not serve the current revision although they had time to."""
-    behind = {state.replica: state.revision for state in living}
+    behind = {
+        f"replica {state.replica}": _standing(plan, state, at) for state in living if not confirms(plan, (state,))
+    }
     return _alert(
         key=[plan.model, plan.revision, "not_followed"],
         level="critical",
@@ -66,7 +69,7 @@ def not_followed(plan: ReleasePlan, living: tuple[ReplicaState, ...], defaults: 
         title=f"replicas do not serve revision {plan.revision}",
         body=AlertBody(
             what=f"Revision {plan.revision} was written at {plan.created_at:%H:%M:%S} UTC ({plan.reason}) and is not served everywhere.",
-            evidence={"replicas and their revisions": behind or "none has reported lately"},
+            evidence=behind or {"replicas": "none has reported lately"},
             done="nothing: the plan stands",
             owner=defaults.owners.deploy,
             next="See whether the replica named reaches the ledger and the artifact store; restart it. A break-glass file forces the rules on it.",
@@ -152,6 +155,12 @@ def evidence(verdict: GuardVerdict) -> dict[str, Any]:
         "verdict": verdict.id,
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _standing(plan: ReleasePlan, state: ReplicaState, at: datetime) -> str:
+    wrong = wrong_arms(plan, state)
+    heard = f"heard {(at - state.at).total_seconds():.0f} s ago at revision {state.revision}"
+    return f"{heard}, without the planned {' and '.join(wrong)}" if wrong else heard
 
 
 def _arm(verdict: GuardVerdict, plan: ReleasePlan) -> str:

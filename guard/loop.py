@@ -77,7 +77,8 @@ class Guard:
 
     def _watched(self, hand: Hand, watch: Watch) -> None:
         close_expired(hand, watch)
-        view = look(self._ledger, self._signer.ring, watch, utc_now(), self._config.defaults.guard.readback_seconds)
+        # a silent replica may still serve what it last said, until it drops its canary by itself
+        view = look(self._ledger, self._signer.ring, watch, utc_now(), self._config.defaults.service.max_age_seconds)
         if view is None:
             return
         verdict = judge(view.seen, watch.memory)

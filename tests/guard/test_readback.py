@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from msgspec.structs import replace
 
 from guard.watch import confirms, wrong_arms
-from records import ReplicaState
+from records import ReplicaState, utc_now
 from tests.checks.test_judge import plan_at
 from tests.checks.traffic import live
 from tests.guard.test_rollout import content, promoted, traffic
@@ -64,9 +66,23 @@ def test_replicas_that_do_not_follow_are_escalated_once(town: Town) -> None:
     assert len(told) == 1
     assert told[0].level == "critical"
     assert told[0].body["owner"] == "platform@example.org"
+    behind = town.plan().revision - 1
+    assert [said.endswith(f"at revision {behind}") for said in told[0].body["evidence"].values()] == [True, True]
     assert town.incidents()[0].restored_at is None
     town.guard(config(readback_seconds=0.0), holder="guard-1").tick()  # a guard that starts anew
     assert len([alert for alert in town.alerts() if "do not serve" in alert.title]) == 1
+
+
+def test_a_replica_that_fell_silent_may_still_serve_the_canary(town: Town) -> None:
+    taken_back(town)
+    town.follow("replica-1")
+    town.follow("replica-2", revision=town.plan().revision - 1, at=utc_now() - timedelta(seconds=60))
+    guard = town.guard(holder="guard-1")
+    guard.tick()
+    assert town.incidents()[0].restored_at is None
+    town.follow("replica-2", revision=town.plan().revision - 1, at=utc_now() - timedelta(seconds=121))
+    guard.tick()
+    assert town.incidents()[0].restored_at is not None
 
 
 def test_a_house_without_any_replica_yet_is_no_reason_for_an_alert(town: Town) -> None:
