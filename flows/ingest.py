@@ -13,7 +13,7 @@ from records import Snapshot
 from tasks.door import find_batches, take_batch
 
 
-@flow(name="ingest", description=__doc__)
+@flow(name="ingest", flow_run_name="ingest-{dataset}", description=__doc__, persist_result=False)
 def ingest(dataset: str, batch: str = "", until: str = "") -> list[Snapshot]:
     """Takes in `batch`, or every new one up to `until`.
 
@@ -23,4 +23,4 @@ def ingest(dataset: str, batch: str = "", until: str = "") -> list[Snapshot]:
         until: the last batch id to take when `batch` is empty.
     """
     waiting = [batch] if batch else find_batches(dataset, until)
-    return [take_batch(dataset, each) for each in waiting]
+    return [take_batch.with_options(task_run_name=f"take {each} in")(dataset, each) for each in waiting]

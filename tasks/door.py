@@ -13,6 +13,7 @@ from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
@@ -30,7 +31,16 @@ def passing(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     return isinstance(problem, SourceError | LedgerUnavailable)
 
 
-@task(name="find new batches", retries=3, retry_delay_seconds=[2, 10, 30], retry_condition_fn=passing)
+step = task(
+    cache_policy=NO_CACHE,  # the same address, other content
+    persist_result=False,
+    retries=3,
+    retry_delay_seconds=[2, 10, 30],
+    retry_condition_fn=passing,
+)
+
+
+@step
 def find_batches(dataset: str, until: str = "") -> list[str]:
     """The batches of the source that are not in the table yet, oldest first."""
     house = settings()
@@ -41,13 +51,7 @@ def find_batches(dataset: str, until: str = "") -> list[str]:
     return found
 
 
-@task(
-    name="take batch in",
-    task_run_name="take {batch} in",
-    retries=3,
-    retry_delay_seconds=[2, 10, 30],
-    retry_condition_fn=passing,
-)
+@step
 def take_batch(dataset: str, batch: str) -> Snapshot:
     """Reads, minimises, masks, checks and appends one batch; the table's snapshot with it."""
     house = settings()
