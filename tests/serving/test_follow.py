@@ -1,0 +1,278 @@
+"""Following the plan: what is signed and newer, from the ledger or from the cache; what is not is told and left aside."""
+
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checks import plans as moves
+from errors import WrongLedger
+from records import ReplicaState, Trip
+from serving import admission
+from serving.service import Service
+from stores.ledger import counters
+from tests.serving.inside import Inside, hostile, inside
+from tests.serving.town import NAME, Town, wait_for
+
+
+def state(town: Town) -> ReplicaState:
+    return counters.replicas(town.ledgers["reader"], NAME)[0]
+
+
+def trips(town: Town) -> list[Trip]:
+    return counters.trips(town.ledgers["reader"], NAME)
+
+
+def trouble(service: Inside) -> str:
+    return " ".join(service.service.degraded)
+
+
+def test_a_release_is_followed_within_a_second(town: Town) -> None:
+    with inside(town) as service:
+        service.ready()
+        began = time.monotonic()
+        plan = town.guard(moves.fallback)
+        wait_for(lambda: service.ask()["revision"] == plan.revision, 1.0)
+        assert service.ask()["arm"] == "rules"
+        assert time.monotonic() - began < 1.0
+
+
+def test_the_replica_says_what_it_serves_after_each_switch_and_that_it_lives(town: Town) -> None:
+    with inside(town) as service:
+        service.ready()
+        champion = town.plan().champion.artifact
+        assert champion is not None
+        expected = {"champion": champion.content, "previous": "rules", "control": "rules"}
+        wait_for(lambda: counters.replicas(town.ledgers["reader"], NAME))
+        wait_for(lambda: state(town).loaded == expected)
+        assert (state(town).replica, state(town).revision) == ("replica-1", 3)
+        before = state(town).at
+        wait_for(lambda: state(town).at > before)
+        plan = town.begin(town.candidate(2))
+        assert plan.canary is not None
+        assert plan.canary.artifact is not None
+        content = plan.canary.artifact.content
+        wait_for(lambda: state(town).revision == 4 and state(town).loaded.get("canary") == content)
+
+
+def test_a_canary_whose_bytes_were_changed_is_refused_and_the_champion_goes_on(town: Town) -> None:
+    arm = town.candidate(2)
+    assert arm.artifact is not None
+    path = town.folder / "artifacts" / arm.artifact.content[:2] / f"{arm.artifact.content}.sealed"
+    path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
+    with inside(town) as service:
+        service.ready()
+        town.begin(arm)
+        town.guard(moves.advance)
+        wait_for(lambda: trips(town))
+        trip = trips(town)[0]
+        assert (trip.arm, trip.artifact, trip.kind) == ("canary", arm.artifact.content, "refused")
+        assert "bytes that do not open" in trip.reason
+        wait_for(lambda: service.ask()["revision"] == 5)
+        replies = [service.ask({"customer": str(number)}) for number in range(20)]
+        assert {reply["version"] for reply in replies} == {1}
+        assert {reply["override"] for reply in replies} == {"", "not_loaded"}
+        time.sleep(0.3)
+        assert len({trip.id for trip in trips(town)}) <= 2  # once for each revision, not at each look
+        assert "canary is not loaded" in trouble(service)
+
+
+def test_bytes_that_are_not_there_yet_are_waited_for(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.follow.AGAIN_SECONDS", 0.1)
+    arm = town.candidate(2)
+    assert arm.artifact is not None
+    path = town.folder / "artifacts" / arm.artifact.content[:2] / f"{arm.artifact.content}.sealed"
+    path.rename(town.folder / "late")
+    with inside(town) as service:
+        service.ready()
+        town.begin(arm)
+        wait_for(lambda: "cannot be loaded" in trouble(service))
+        (town.folder / "late").rename(path)
+        service.ready()
+        assert trips(town) == []
+
+
+def written(town: Town, statement: str, *values: Any) -> None:
+    """Somebody who has the ledger's file, and no key."""
+    with sqlite3.connect(town.folder / "ledger.db") as connection:
+        for name in ("releases_update", "releases_delete", "audit_update", "audit_delete"):
+            connection.execute(f"DROP TRIGGER IF EXISTS {name}")
+        connection.execute(statement, values)
+    connection.close()
+
+
+def test_a_plan_with_a_wrong_signature_is_refused_and_the_old_one_goes_on(town: Town) -> None:
+    with inside(town) as service:
+        service.ready()
+        written(
+            town,
+            "INSERT INTO releases (model, revision, at, actor, key, signature, ballot, audit, payload) SELECT model, 4, at, "
+            "actor, key, signature, '', 'x', replace(payload, '\"revision\":3', '\"revision\":4') FROM releases WHERE revision = 3",
+        )
+        wait_for(lambda: trips(town))
+        assert (trips(town)[0].arm, trips(town)[0].artifact) == ("plan", "")
+        assert "a signed plan" in trips(town)[0].reason
+        assert service.ask()["revision"] == 3
+        assert "a signed plan" in trouble(service)
+
+
+def test_a_ledger_that_went_back_is_refused(town: Town) -> None:
+    with inside(town) as service:
+        service.ready()
+        written(town, "DELETE FROM releases WHERE revision = 3")
+        wait_for(lambda: trips(town))
+        assert "a revision above 3" in trips(town)[0].reason
+        assert service.ask()["revision"] == 3
+
+
+def test_a_ledger_with_another_history_is_refused(town: Town, tmp_path: Path) -> None:
+    with inside(town) as service:
+        service.ready()
+        shutil.copy(town.folder / "ledger.db", tmp_path / "copy.db")
+        plan = town.plan()
+        written(town, "DELETE FROM audit WHERE hash = ?", plan.audit_head)
+        town.guard(moves.freeze)
+        wait_for(lambda: any("a ledger with audit entry" in trip.reason for trip in trips(town)))
+        assert service.ask()["revision"] == 3
+
+
+def test_without_the_ledger_the_canary_goes_after_max_age_and_comes_back(town: Town) -> None:
+    town.configure({"max_age_seconds": 0.6})
+    town.begin(town.candidate(2))
+    town.guard(moves.advance)
+    ledger, away = town.folder / "ledger.db", town.folder / "away.db"
+    with inside(town) as service:
+        service.revision(5)
+        customers = [str(number) for number in range(40)]
+        dealt = {who: service.ask({"customer": who})["arm"] for who in customers}
+        assert set(dealt.values()) == {"champion", "canary"}
+        ledger.rename(away)
+        canary = next(who for who, arm in dealt.items() if arm == "canary")
+        champion = next(who for who, arm in dealt.items() if arm == "champion")
+        wait_for(lambda: service.ask({"customer": canary})["override"] == "stale")
+        reply = service.ask({"customer": canary})
+        assert (reply["arm"], reply["version"], reply["revision"]) == ("champion", 1, 5)
+        assert service.ask({"customer": champion})["override"] == ""
+        assert service.service.ready
+        assert "ledger" in trouble(service)
+        away.rename(ledger)
+        wait_for(lambda: service.ask({"customer": canary})["override"] == "")
+
+
+def test_it_starts_and_serves_without_ledger_and_store(town: Town) -> None:
+    with inside(town) as service:
+        service.ready()
+        expected = service.ask(path="v1/predict")["decision"]
+    (town.folder / "ledger.db").rename(town.folder / "away.db")
+    (town.folder / "artifacts").rename(town.folder / "elsewhere")
+    with inside(town) as service:
+        wait_for(lambda: service.service.ready and service.desk.view and not service.desk.view.missing, 20)
+        reply = service.ask(path="v1/predict")
+        assert (reply["decision"], reply["revision"], reply["version"]) == (expected, 3, 1)
+        assert "no file" in trouble(service)
+
+
+def test_a_cached_plan_with_a_wrong_signature_is_left_aside(town: Town) -> None:
+    with inside(town) as service:
+        service.ready()
+    path = town.folder / "serving" / "replica-1" / NAME / "plan.json"
+    path.write_bytes(path.read_bytes().replace(b'\\"hold\\":false', b'\\"hold\\":true'))
+    assert b'hold\\":true' in path.read_bytes()
+    (town.folder / "ledger.db").rename(town.folder / "away.db")
+    with inside(town) as service:
+        assert service.call("predict", {})[0] == 503
+        (town.folder / "away.db").rename(town.folder / "ledger.db")
+        service.ready()
+        assert service.ask()["revision"] == 3
+
+
+def test_the_highest_revision_is_remembered_over_a_restart(town: Town) -> None:
+    town.guard(moves.freeze)
+    with inside(town) as service:
+        service.revision(4)
+    written(town, "DELETE FROM releases WHERE revision = 4")
+    with inside(town) as service:
+        wait_for(lambda: "a revision above 4" in trouble(service))
+        assert service.ask()["revision"] == 4
+
+
+def test_an_empty_ledger_in_place_of_the_right_one_is_refused(town: Town, tmp_path: Path) -> None:
+    with inside(town) as service:
+        service.ready()
+    Town(tmp_path / "other").close()
+    town.close()
+    for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
+        (town.folder / name).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "other" / "ledger.db", town.folder / "ledger.db")
+    with inside(town) as service:
+        wait_for(lambda: "no plan" in trouble(service))
+        assert service.ask()["revision"] == 3
+
+
+def test_a_locked_ledger_stops_nobody(town: Town) -> None:
+    with inside(town) as service:
+        service.ready()
+        lock = sqlite3.connect(town.folder / "ledger.db", isolation_level=None)
+        lock.execute("BEGIN EXCLUSIVE")
+        try:
+            begun = time.monotonic()
+            assert {service.ask({"customer": str(number)})["revision"] for number in range(50)} == {3}
+            assert time.monotonic() - begun < 5
+        finally:
+            lock.execute("ROLLBACK")
+            lock.close()
+        plan = town.guard(moves.freeze)
+        service.revision(plan.revision)
+
+
+def test_the_break_glass_file_forces_the_rules_at_once_and_is_told(town: Town) -> None:
+    with inside(town) as service:
+        service.ready()
+        (town.folder / "ledger.db").rename(town.folder / "away.db")  # it needs nobody
+        path = town.folder / "serving" / "replica-1" / "force-rules"
+        path.write_text("the slates are nonsense\n")
+        wait_for(lambda: service.ask()["override"] == "break_glass", 1.0)
+        reply = service.ask()
+        assert (reply["arm"], reply["version"], reply["revision"]) == ("rules", 0, 3)
+        assert "break glass: the slates are nonsense" in trouble(service)
+        (town.folder / "away.db").rename(town.folder / "ledger.db")
+        wait_for(lambda: trips(town))
+        assert (trips(town)[0].reason, trips(town)[0].artifact) == ("break glass: the slates are nonsense", "")
+        wait_for(lambda: state(town).loaded == {"champion": "rules", "previous": "rules", "control": "rules"})
+        path.unlink()
+        wait_for(lambda: service.ask()["override"] == "", 1.0)
+
+
+def test_a_break_glass_file_is_obeyed_from_the_first_request_after_a_start(town: Town) -> None:
+    folder = town.folder / "serving" / "replica-1"
+    folder.mkdir(parents=True)
+    (folder / "force-rules").write_text("")
+    with inside(town) as service:
+        wait_for(lambda: service.desk.view)
+        assert service.ask()["override"] == "break_glass"
+
+
+def test_a_slow_artifact_does_not_delay_a_rollback(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, free = admission.admit, hostile(monkeypatch, [])
+
+    def slow(arm: Any, door: Any) -> Any:
+        if arm.number == 2:
+            free.wait(60)
+        return real(arm, door)
+
+    monkeypatch.setattr("serving.follow.admit", slow)
+    with inside(town) as service:
+        service.ready()
+        town.begin(town.candidate(2))
+        wait_for(lambda: service.ask()["revision"] == 4)
+        plan = town.guard(moves.fallback)
+        wait_for(lambda: service.ask()["revision"] == plan.revision, 2.0)
+        free.set()
+
+
+def test_a_demo_ledger_is_refused_at_the_start(town: Town) -> None:
+    with pytest.raises(WrongLedger):
+        Service(town.settings.model_copy(update={"demo": True}), town.config)
