@@ -35,6 +35,7 @@ ORDERS = Path(__file__).resolve().parent.parent / "data" / "online_retail" / "on
 CUT, END = datetime(2011, 9, 1, tzinfo=UTC), datetime(2012, 1, 1, tzinfo=UTC)
 REFERENCE = {"hit_at_10": 0.540, "recall_at_20": 0.093, "ndcg_at_20": 0.123}  # EASE, from scripts older than this code
 RIDGE, COSINE_KEEP, DRAWS, SAMPLES = 500.0, 100, 5, 2000
+WIDTH = 150  # columns of the tables
 OURS = "ours"
 Floats = npt.NDArray[Any]
 Measured = dict[str, Floats]  # metric -> one value per customer
@@ -109,7 +110,7 @@ def compared(results: Mapping[str, Measured]) -> list[dict[str, Any]]:
 
 def show(facts: Mapping[str, Any]) -> None:
     """The facts as tables."""
-    console = Console()
+    console = Console(width=max(Console().width, WIDTH))
     split, cost = facts["split"], facts["cost"]
     console.print(f"learned before {split['cut'][:10]}; {split['customers']} known customers bought later")
     for part in ("discovery", "repeats", "first_basket"):

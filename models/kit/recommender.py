@@ -149,7 +149,7 @@ class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _ARRAYS = {
     "starts": np.dtype(np.int64),
-    "columns": np.dtype(np.uint16),
+    "columns": np.dtype(np.uint32),
     "weights": np.dtype(np.float16),
     "trend": np.dtype(np.float64),
     "orders": np.dtype(np.float64),
