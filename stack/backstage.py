@@ -29,8 +29,8 @@ FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 Found = TypeVar("Found")
 
 
-def until(look: Callable[[], Found | None], what: str, seconds: float) -> Found:
-    """Polls until `look` gives something.
+def until(look: Callable[[], Found | None], what: str, seconds: float, every: float = POLL_SECONDS) -> Found:
+    """Polls, `every` so many seconds, until `look` gives something.
 
     Raises:
         StackError: when it did not within `seconds`.
@@ -40,7 +40,7 @@ def until(look: Callable[[], Found | None], what: str, seconds: float) -> Found:
         found = look()
         if found:
             return found
-        time.sleep(POLL_SECONDS)
+        time.sleep(every)
     raise StackError(
         what, expected=f"within {seconds:.0f} s", got="not yet", do="look into the logs of the demo's home"
     )
@@ -60,10 +60,13 @@ class Runs:
         """Waits for the run's end and returns type and message of its last state."""
 
         def ended() -> tuple[str, str] | None:
-            kind, message = state(self.settings, run)
+            try:
+                kind, message = state(self.settings, run)
+            except StackError:  # the server is busy with the run we wait for
+                return None
             return (kind, message) if kind in FINAL else None
 
-        return until(ended, f"flow run {run}", seconds)
+        return until(ended, f"flow run {run}", seconds, every=1.0)
 
     def complete(self, deployment: str, parameters: dict[str, Any], seconds: float) -> str:
         """Runs a deployment to its end.

@@ -285,12 +285,12 @@ def _watch(demo: Demo, telling: Telling, over: Any, seconds: float) -> ReleasePl
         if plan.revision not in seen:
             seen.add(plan.revision)
             telling.say(f"revision {plan.revision}: {plan.reason}")
-        newest = demo.standing()["verdicts"][-1:]
-        note = f"{plan.canary_percent:g} %, {newest[0].matured if newest else 0} judged"
-        telling.progress(plan.step + 1 if plan.canary else 5, note)
+        telling.progress(
+            plan.step + 1 if plan.canary else 5, f"{plan.canary_percent:g} %, {len(demo.traffic.sent):,} answers"
+        )
         return plan if over(plan) else None
 
-    return until(look, "rollout", seconds)
+    return until(look, "rollout", seconds, every=0.5)
 
 
 def _last_verdict(demo: Demo) -> str:
