@@ -17,7 +17,7 @@ from stores.ledger import counters, plans, verdicts
 from stores.ledger.engine import Ledger
 from stores.ledger.signing import Ring
 
-SLOW_SECONDS = 0.5  # a read of the counters that takes longer, as after months of control,
+SLOW_SECONDS = 2.0  # a read of the counters that takes longer, as after months of control,
 READ_SHARE = 4.0  # is done again only after so many times as long as it took
 SETTLE_SECONDS = 10.0  # after all replicas followed, until the sample ratio counts: answers under way are counted late
 
