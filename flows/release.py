@@ -31,7 +31,6 @@ from tasks import board, counting, runs
 from tasks.questions import Asked, Board, seated
 
 LATE = timedelta(seconds=60)  # a run waits this much longer than its ballot: a late vote hears why it is none
-SOON = timedelta(seconds=1)
 
 
 class Vote(RunInput):
@@ -43,15 +42,22 @@ class Vote(RunInput):
     code: str = Field(default="", description="the six digits your authenticator shows now; they count once")
 
 
-@flow(name="release", flow_run_name="{verb}-{model}", persist_result=False)
-def release(model: str, candidate: str = "", verb: Verb = "promote", detail: str = "", ballot: str = "") -> State[Any]:
-    """Waits for the votes on one ballot and carries it out. Given a ballot, it only ends that one if its time is over."""
-    found, said = open_ballot(model, candidate, verb, detail, ballot), ""
-    for key in unanswered(found, ballot):
-        wait_for_vote(found, key, said)
-        found, said = count_vote(found.id, key)
+@flow(name="release", flow_run_name="{verb}-{model}", description=__doc__, persist_result=False)
+def release(model: str, candidate: str = "", verb: Verb = "promote", detail: str = "") -> State[Any]:
+    """Waits for the votes on one ballot and carries it out.
+
+    Args:
+        model: a name of models/, or "reviewers" to enrol one.
+        candidate: id of the candidate to promote.
+        verb: what is asked for.
+        detail: why; the people who vote read it.
+    """
+    found, said = open_ballot(model, candidate, verb, detail), ""
+    for key in questions():
         if found.status != "open":
             break
+        wait_for_vote(found, key, said)
+        found, said = count_vote(found.id, key)
     return outcome(conclude(found.id))
 
 
@@ -71,23 +77,17 @@ def _board() -> Iterator[Board]:
 
 
 @step
-def open_ballot(model: str, candidate: str, verb: Verb, detail: str, ballot: str) -> Ballot:
-    """The ballot of this run, and a look at it for when its time is over."""
+def open_ballot(model: str, candidate: str, verb: Verb, detail: str) -> Ballot:
+    """The ballot of this run, as it stands; it is opened the first time."""
+    asked = Asked(model=model, verb=verb, candidate=candidate, detail=detail, run=str(flow_run.id))
     with _board() as seats:
-        if ballot:
-            return ballots.ballot(seats.ledger, ballot)
-        asked = Asked(model=model, verb=verb, candidate=candidate, detail=detail, run=str(flow_run.id))
         found = board.lapse(seats, board.ask(seats, asked), utc_now())
-        if found.status == "open":
-            _last_look(seats, found)
     get_run_logger().info("ballot %s over %s is %s", found.id, found.model, found.status)
     return found
 
 
-def unanswered(found: Ballot, ballot: str) -> Iterator[str]:
+def questions() -> Iterator[str]:
     """The key of the question asked last, which may have been answered by now, and then new ones."""
-    if found.status != "open" or ballot:
-        return
     asked = [int(key.removeprefix("vote-")) for key in runs.pauses(settings(), str(flow_run.id))]
     for number in count(max(asked, default=1)):
         yield f"vote-{number}"
@@ -118,26 +118,16 @@ def count_vote(ballot: str, key: str) -> tuple[Ballot, str]:
 
 @step
 def conclude(ballot: str) -> Ballot:
-    """Carries an approved ballot out and tidies up behind one that is over."""
+    """Carries an approved ballot out, and deletes what was typed too late."""
     with _board() as seats:
         found = board.lapse(seats, ballots.ballot(seats.ledger, ballot), utc_now())
         if found.status in {"approved", "released"}:
             get_run_logger().info(board.carry_out(seats, found))
         runs.forget(seats.settings, str(flow_run.id))
-        if found.status != "open" and not flow_run.parameters.get("ballot"):
-            runs.drop(seats.settings, _last_look(seats, found))
         return ballots.ballot(seats.ledger, ballot)
 
 
 def outcome(found: Ballot) -> State[Any]:
-    """Green is released, or nothing to do yet; everything else is red and says why."""
-    if found.status in {"released", "open"}:
-        return Completed(name=found.status.title(), message=found.closed_reason or "people may still vote")
-    return Failed(name=found.status.title(), message=found.closed_reason)
-
-
-def _last_look(seats: Board, found: Ballot) -> str:
-    """A run of this flow at the ballot's end, so that it also ends when nobody votes; once per ballot."""
-    about = {"model": found.model, "verb": found.subject.verb, "ballot": found.id}
-    when = found.question.expires_at + SOON
-    return runs.start_deployment(seats.settings, runs.RELEASE, about, at=when, key=f"end-of-{found.id}")
+    """Green is released; everything else is red and says why."""
+    state = Completed if found.status == "released" else Failed
+    return state(name=found.status.title(), message=found.closed_reason)

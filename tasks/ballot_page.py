@@ -147,15 +147,36 @@ def _changed(about: Promotion) -> Iterator[str]:
 
 
 def _measured(evidence: Evidence) -> Iterator[str]:
+    """Names are as `tasks.measure` gives them: "hit_rate", "champion.hit_rate", and "hit_rate - champion" for a difference."""
+    known = sorted({*evidence.metrics, *evidence.intervals})
+    differences = [name for name in known if " - " in name]
+    own = [name for name in known if name not in differences and "." not in name]
+    rivals = sorted(
+        {name.split(".")[0] for name in known if "." in name}, key=lambda rival: (rival != "champion", rival)
+    )
     yield "### Champion against candidate, on the holdout"
     yield ""
-    yield "| difference or figure | value | interval |"
-    yield "|---|---|---|"
-    for name in sorted({*evidence.metrics, *evidence.intervals}):
-        value = f"{evidence.metrics[name]:.4g}" if name in evidence.metrics else ""
-        low, high = evidence.intervals.get(name, (None, None))
-        yield f"| {plain(name)} | {value} | {'' if low is None else f'{low:+.4f} .. {high:+.4f}'} |"
+    yield (
+        f"| figure | candidate | {' | '.join(plain(rival) for rival in rivals)} |"
+        if rivals
+        else "| figure | candidate |"
+    )
+    yield "|---" * (2 + len(rivals)) + "|"
+    for name in own:
+        cells = [_figure(evidence, name), *(_figure(evidence, f"{rival}.{name}") for rival in rivals)]
+        yield f"| {plain(name)} | {' | '.join(cells)} |"
     yield ""
+    yield "| difference | mean and interval |"
+    yield "|---|---|"
+    for name in differences:
+        yield f"| {plain(name)} | **{_figure(evidence, name, '+')}** |"
+    yield ""
+
+
+def _figure(evidence: Evidence, name: str, sign: str = "") -> str:
+    mean, interval = evidence.metrics.get(name), evidence.intervals.get(name)
+    shown = [f"{mean:{sign}.4g}"] if mean is not None else []
+    return " ".join([*shown, *([f"[{interval[0]:{sign}.4g}, {interval[1]:{sign}.4g}]"] if interval else [])]) or "-"
 
 
 def _gates(gates: Sequence[Gate]) -> Iterator[str]:
@@ -191,9 +212,9 @@ def _privacy(candidate: Candidate, config: Config) -> Iterator[str]:
     for name in sorted(set(recipe.tables.values())):
         dataset = config.datasets[name]
         masked = [column for column, declared in dataset.columns.items() if declared.subject]
-        yield f"- {name}: {', '.join(masked) or 'no column'} kept as keyed pseudonyms only; licence {plain(dataset.licence)}"
+        yield f"- {plain(name)}: {plain(', '.join(masked)) or 'no column'} kept as keyed pseudonyms only; licence {plain(dataset.licence)}"
         for column, why in sorted(dataset.dropped.items()):
-            yield f"- {name}: {plain(column)} is left outside: {plain(why)}"
+            yield f"- {plain(name)}: {plain(column)} is left outside: {plain(why)}"
     yield "- artifact and features are stored encrypted; MLflow holds no model and no real row"
     yield ""
 

@@ -1,0 +1,96 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+from msgspec.structs import replace
+
+from checks.plans import initial
+from configs.load import load
+from records import Vote
+from tasks import ballot_page
+from tasks.questions import rollout_of
+from tests.stores.ledger.world import MODEL, NOON
+from tests.tasks.release_world import House
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    return House(tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def about(house: House) -> ballot_page.Promotion:
+    candidate = house.candidate(1)
+    rollout = rollout_of(house.config.models[MODEL])
+    plan = initial(MODEL, NOON)
+    return ballot_page.Promotion(candidate, house.prove(candidate), plan, rollout, False, "http://cards")
+
+
+def test_the_page_has_everything_a_reviewer_asks_for(house: House, about: ballot_page.Promotion) -> None:
+    shown = ballot_page.promotion(about, house.config)
+    for title in (
+        "What changed",
+        "Champion against candidate",
+        "Gates",
+        "Bias",
+        "Drift",
+        "Privacy",
+        "Rollout and limits",
+    ):
+        assert f"### {title}" in shown, title
+    assert "[+0.02, +0.06]" in shown.replace("\\", "")
+    assert "customer\\_id" in shown
+    for step in about.rollout.steps:
+        assert f"| {step.min_answers} |" in shown
+
+
+def test_every_table_is_one(house: House, about: ballot_page.Promotion) -> None:
+    shown = ballot_page.promotion(about, house.config)
+    html = MarkdownIt().enable("table").render(shown)
+    assert html.count("<table>") == sum(line.startswith("|---") for line in shown.splitlines()) > 3
+
+
+def test_a_gate_that_is_missing_is_said_to_be(house: House, about: ballot_page.Promotion) -> None:
+    evidence = replace(about.evidence, gates=about.evidence.gates[:1])
+    bare = ballot_page.Promotion(about.candidate, evidence, about.plan, about.rollout, False, "http://cards")
+    assert ballot_page.promotion(bare, house.config).count("Not measured") == 2
+
+
+def test_the_freeze_is_named(house: House, about: ballot_page.Promotion) -> None:
+    frozen = ballot_page.Promotion(about.candidate, about.evidence, about.plan, about.rollout, True, "http://cards")
+    assert "is frozen" in ballot_page.promotion(frozen, house.config)
+    assert "is frozen" not in ballot_page.promotion(about, house.config)
+
+
+def test_what_people_write_stays_text() -> None:
+    until = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    vote = Vote(
+        ballot="b",
+        subject="s",
+        reviewer="ada",
+        role="dev_ops",
+        decision="yes",
+        reason="fine | no\n# Approved by all [here](http://evil) <img src=x>",
+        cast_at=NOON,
+    )
+    shown = ballot_page.standing("## Release?\n\nbody", [vote], ["dev_ops", "privacy_officer"], until, "a `code` | b")
+    html = MarkdownIt().enable("table").render(shown)
+    assert html.count("<h1>") == 0
+    assert "<a " not in html
+    assert "<img" not in html
+    assert html.count("<table>") == 1
+    assert html.count("<tr>") == 3
+    assert "still missing" in html
+    assert shown.endswith("body")
+
+
+def test_long_texts_are_cut() -> None:
+    assert len(ballot_page.plain("x" * 10_000)) == ballot_page.LONGEST
+
+
+def test_the_shipped_configuration_makes_a_rollout() -> None:
+    config = load(Path(__file__).resolve().parents[2] / "configs")
+    rollout = rollout_of(config.models[MODEL])
+    assert rollout.steps[-1].percent == 100
+    assert rollout.gates.kpi == config.models[MODEL].kpi
