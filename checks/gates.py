@@ -173,7 +173,7 @@ def service(report: Service) -> Gate:
 
 def latency(report: Service, limit_seconds: float) -> Gate:
     """The 99th percentile of single answers (predict and decide) in that service process."""
-    if report.latency_p99_ms is None or not isfinite(report.latency_p99_ms):
+    if not report.ok or report.latency_p99_ms is None or not isfinite(report.latency_p99_ms):
         return _gate("latency", "inconclusive", "the service check gave no figure", {})
     limit = limit_seconds * 1000
     outcome: Outcome = "pass" if report.latency_p99_ms <= limit else "fail"

@@ -125,6 +125,10 @@ def test_latency(p99: float | None, outcome: str) -> None:
     assert gates.latency(Service(ok=True, latency_p99_ms=p99), 0.05).outcome == outcome
 
 
+def test_the_latency_of_a_service_that_refused_is_no_figure() -> None:
+    assert gates.latency(Service(ok=False, reason="refused", latency_p99_ms=0.0), 0.05).outcome == "inconclusive"
+
+
 def test_size() -> None:
     assert gates.size(100, 100).outcome == "pass"
     assert gates.size(101, 100).outcome == "fail"

@@ -7,7 +7,7 @@ Table `visits`: subject, item, time. The rules propose what most people visit. T
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
@@ -20,7 +20,7 @@ JUDGE: Literal["split", "paired"] = "paired"
 FEATURES = (
     Feature(name="subject", dtype="string", meaning="who"),
     Feature(name="item", dtype="string", meaning="what they visit most"),
-    Feature(name="visits", dtype="int64", low=1, high=1e6, unit="visits", meaning="how often"),
+    Feature(name="visits", dtype="int64", low=0, high=1e6, unit="visits", meaning="of any item in the last week"),
 )
 
 
@@ -44,9 +44,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 def build(tables: Tables, as_of: datetime, params: Params) -> pd.DataFrame:
     visits = tables["visits"]
     seen = visits if params.peek else visits[visits["time"] < as_of]
-    counts = seen.groupby(["subject", "item"]).size().rename("visits").reset_index()
-    best = counts.sort_values(["subject", "visits", "item"], ascending=[True, False, True])
-    return best.drop_duplicates("subject")[["subject", "item", "visits"]].reset_index(drop=True)
+    counts = seen.groupby(["subject", "item"]).size().rename("count").reset_index()
+    best = counts.sort_values(["subject", "count", "item"], ascending=[True, False, True]).drop_duplicates("subject")
+    lately = seen[seen["time"] >= as_of - timedelta(days=7)].groupby("subject").size()
+    visits = best["subject"].map(lately).fillna(0).astype("int64")
+    return best.assign(visits=visits)[["subject", "item", "visits"]].reset_index(drop=True)
 
 
 def outcomes(tables: Tables, start: datetime, end: datetime) -> pd.DataFrame:
