@@ -50,6 +50,7 @@ class Reporter:
         self._link, self._journal, self._metrics = link, journal, metrics
         self._trips: deque[Trip] = deque(maxlen=WAITING_TRIPS)
         self._states: dict[str, ReplicaState] = {}  # the newest of each model
+        self._away = False
         self._stop = threading.Event()
         self.thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
@@ -64,7 +65,8 @@ class Reporter:
         self._stop.set()
         if self.thread.ident is not None:
             self.thread.join()
-        self._tell()
+        if not self._away:  # nobody waits at the end for a ledger that is not there
+            self._tell()
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_SECONDS):
@@ -82,6 +84,8 @@ class Reporter:
                     del self._states[model]
             bad = count(ledger, self._journal)
         except LedgerError as error:
+            self._away = True
             log.warning("not told yet: %s", error)
         else:
+            self._away = False
             self._metrics.count("journal_bad_lines", more=bad)
