@@ -31,7 +31,7 @@ class Check(Record, frozen=True, kw_only=True):
     reason: str
     holds: bool
     failing: int = 0  # rows, where it looks at rows
-    observed: str  # "3 of 35,284 rows (0.01 %)", "2.08"
+    observed: str  # "3 of 35,284 rows do not (0.01%)", "2.08"
 
     @property
     def refuses(self) -> bool:
@@ -67,7 +67,7 @@ def judge(rows: pa.Table, faults: np.ndarray, suite: Suite, now: datetime) -> Ju
             places = np.asarray(result.result.get("unexpected_index_list") or [], dtype=np.int64)
             reasons[places] = [f"{was}; {expectation.name}" if was else expectation.name for was in reasons[places]]
     checks.append(_share_check(suite, int((reasons != "").sum()), rows.num_rows))
-    refused = tuple(f"{check.name}: {check.observed}. {check.reason}" for check in checks if check.refuses)
+    refused = tuple(f"{check.name}: {check.observed}. {check.reason.rstrip('.')}" for check in checks if check.refuses)
     return Judgement(tuple(checks), reasons, refused)
 
 
@@ -99,7 +99,7 @@ def _check(expectation: Expectation, result: Any, rows: int) -> Check:
     if not facts:
         observed = UNJUDGED
     elif "unexpected_count" in facts:
-        observed = f"{failing:,} of {rows:,} rows ({failing / max(rows, 1):.2%})"
+        observed = f"{failing:,} of {rows:,} rows do not ({failing / max(rows, 1):.2%})"
     else:
         observed = _shown(facts.get("observed_value"))
     return Check(

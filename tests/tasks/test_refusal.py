@@ -1,0 +1,51 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from configs.load import load
+from errors import SchemaError
+from records import AlertBody
+from stores.ledger import audit, outbox
+from stores.ledger.engine import Ledger
+from tasks.refusal import alert
+from tests.tasks.shop import NAME
+
+CONFIG = load()
+DATASET = CONFIG.datasets[NAME]
+ERROR = SchemaError("columns", expected="8", got="7", do="mend the source")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger.open(f"sqlite:///{tmp_path}/ledger.db", "flow")
+    yield opened
+    opened.close()
+
+
+def test_one_alert_for_each_model_however_often_it_is_tried(ledger: Ledger) -> None:
+    for _ in range(2):
+        alert(ledger, CONFIG, DATASET, "2011-08", ERROR)
+    readers = sorted(name for name, model in CONFIG.models.items() if NAME in model.tables.values())
+    events = outbox.pending(ledger, 10)
+    assert readers
+    assert sorted(event.model for event in events) == readers
+    body = msgspec.convert(events[0].body, AlertBody)
+    assert (body.owner, body.next) == (DATASET.owner, "mend the source")
+    assert "as before" in body.done
+    assert len([entry for entry in audit.entries(ledger, "orders") if entry.action == "batch refused"]) == 2
+
+
+def test_another_reason_or_batch_is_another_alert(ledger: Ledger) -> None:
+    alert(ledger, CONFIG, DATASET, "2011-08", ERROR)
+    alert(ledger, CONFIG, DATASET, "2011-09", ERROR)
+    alert(ledger, CONFIG, DATASET, "2011-09", SchemaError("columns", got="6"))
+    readers = [name for name, model in CONFIG.models.items() if NAME in model.tables.values()]
+    assert len(outbox.pending(ledger, 10)) == 3 * len(readers)
+
+
+def test_without_a_reader_it_is_still_in_the_audit_log(ledger: Ledger) -> None:
+    alert(ledger, CONFIG.model_copy(update={"models": {}}), DATASET, "2011-08", ERROR)
+    assert outbox.pending(ledger, 10) == []
+    assert audit.verify(ledger) == 1
