@@ -1,0 +1,82 @@
+"""The desk: failures within a window drop an arm, once, until the next revision."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from checks.plans import RULES_ARM
+from configs import load as loading
+from models import contract
+from records import ReleasePlan, Trip
+from serving.answer import Choice, resolve
+from serving.desk import Desk
+from tests.serving.test_answer import V1, V2, content, loaded
+from tests.stores.ledger.world import MODEL, NOON
+
+LOADED = {content(V1): loaded(V1), content(V2): loaded(V2)}
+
+
+def plan(revision: int) -> ReleasePlan:
+    return ReleasePlan(
+        model=MODEL, revision=revision, mode="model", champion=V1, previous=RULES_ARM, canary=V2, canary_percent=50.0,
+        reason="", actor="", created_at=NOON,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def told() -> list[Trip]:
+    return []
+
+
+@pytest.fixture
+def desk(told: list[Trip]) -> Iterator[Desk]:
+    config = loading.load()
+    limits = config.defaults.service.model_copy(update={"trip_errors": 3, "trip_window_seconds": 0.2})
+    made = Desk(config.models[MODEL], limits, contract.find(MODEL), replica="one", tell=told.append)
+    made.show(plan(4), LOADED, frozenset(), time.monotonic())
+    yield made
+    made.close()
+
+
+def canary(desk: Desk) -> Choice:
+    assert desk.view is not None
+    return resolve(desk.view, "canary")
+
+
+def test_errors_within_the_window_drop_the_arm_once(desk: Desk, told: list[Trip]) -> None:
+    failing = canary(desk)
+    for _ in range(7):
+        desk.failed(failing, "ValueError: no")
+    assert [(trip.arm, trip.artifact, trip.kind, trip.revision) for trip in told] == [
+        ("canary", content(V2), "dropped", 4)
+    ]
+    assert told[0].reason == "3 errors within 0.2 s, last: ValueError: no"
+    assert canary(desk)[::2] == ("champion", "tripped")
+
+
+def test_errors_far_apart_do_not(desk: Desk, told: list[Trip]) -> None:
+    failing = canary(desk)
+    for _ in range(2):
+        desk.failed(failing, "no")
+        desk.failed(failing, "no")
+        time.sleep(0.25)  # the window itself
+    assert told == []
+
+
+def test_the_next_revision_gives_it_another_chance(desk: Desk, told: list[Trip]) -> None:
+    desk.trip("canary", content(V2), "hangs")
+    desk.show(plan(4), LOADED, frozenset(), time.monotonic())
+    assert canary(desk).arm == "champion"
+    desk.show(plan(5), LOADED, frozenset(), time.monotonic())
+    assert canary(desk).arm == "canary"
+    desk.trip("canary", content(V2), "hangs")
+    assert [trip.revision for trip in told] == [4, 5]
+    assert len({trip.id for trip in told}) == 2
+
+
+def test_only_what_the_plan_names_stays(desk: Desk) -> None:
+    desk.show(plan(5), {**LOADED, "other": LOADED[content(V1)]}, frozenset({9}), time.monotonic())
+    assert desk.view is not None
+    assert set(desk.view.loaded) == set(LOADED)
+    assert desk.view.rejected == {9}

@@ -1,0 +1,60 @@
+"""Telling the ledger: late rather than never, once, and never in anybody's way."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from errors import LedgerUnavailable
+from records import ReplicaState, Trip
+from serving.metrics import Metrics
+from serving.reporter import Link, Reporter
+from stores.ledger import counters
+from stores.ledger.engine import Ledger
+from tests.stores.ledger.world import MODEL, NOON
+
+
+def trip(number: int) -> Trip:
+    return Trip(
+        id=f"{number:04d}", model=MODEL, replica="one", revision=1, arm="canary", artifact="a", reason="r", at=NOON
+    )
+
+
+def state(revision: int) -> ReplicaState:
+    return ReplicaState(replica="one", model=MODEL, revision=revision, loaded={}, at=NOON)
+
+
+@pytest.fixture
+def link(tmp_path: Path) -> Iterator[Link]:
+    made = Link(f"sqlite:///{tmp_path}/ledger.db", demo=False)
+    yield made
+    made.close()
+
+
+def test_a_link_makes_nothing(tmp_path: Path, link: Link) -> None:
+    with pytest.raises(LedgerUnavailable):
+        link.ledger()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_could_not_be_told_is_told_later_and_once(tmp_path: Path, link: Link) -> None:
+    reporter = Reporter(link, tmp_path / "journal" / "one", Metrics())
+    for number in range(3):
+        reporter.trip(trip(number))
+        reporter.state(state(number))
+    reporter._tell()
+    reader = Ledger.open(f"sqlite:///{tmp_path}/ledger.db", "operator")
+    reporter._tell()
+    reporter._tell()
+    assert [one.id for one in counters.trips(reader, MODEL)] == ["0000", "0001", "0002"]
+    assert [one.revision for one in counters.replicas(reader, MODEL)] == [2]
+    reporter.close()
+    reader.close()
+
+
+def test_what_waits_is_bounded(tmp_path: Path, link: Link) -> None:
+    reporter = Reporter(link, tmp_path / "journal" / "one", Metrics())
+    for number in range(1500):
+        reporter.trip(trip(number))
+    assert len(reporter._trips) == 1000
+    assert reporter._trips[-1].id == "1499"
