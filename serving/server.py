@@ -19,6 +19,7 @@ from serving.service import Service
 
 log = logging.getLogger(__name__)
 GRACE_SECONDS = 15  # for requests under way at the end
+CONNECTIONS = 16  # times max_concurrency: beyond that not even a connection is kept
 SWITCH_SECONDS = 0.0005  # a thread with long Python work gives way to the answers after this, not after 5 ms
 
 
@@ -48,6 +49,7 @@ def run(settings: Settings, config: Config, host: str, port: int) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            limit_concurrency=config.defaults.service.max_concurrency * CONNECTIONS,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
