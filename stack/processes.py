@@ -34,6 +34,7 @@ from stack.programs import HOST, PROGRAMS, ROOT, Program
 from stack.watchdog import MARK, sweep
 
 GRACE_SECONDS = 8.0  # between asking a process to end and ending it
+STRAY_SECONDS = 2.0  # the same for what a child left running
 POLL_SECONDS = 0.1
 PORT_ATTEMPTS = 3
 LOG_LINES = 15
@@ -57,10 +58,15 @@ class Child:
     extra: dict[str, str] = field(default_factory=dict)
 
     @property
-    def last_lines(self) -> str:
+    def text(self) -> str:
+        """Its log since this start."""
         with self.log.open("rb") as file:
             file.seek(self.log_start)
-            lines = file.read().decode(errors="replace").splitlines()
+            return file.read().decode(errors="replace")
+
+    @property
+    def last_lines(self) -> str:
+        lines = self.text.splitlines()
         return "\n".join(f"  {line}" for line in lines[-LOG_LINES:]) or "  (the log is empty)"
 
 
@@ -70,13 +76,19 @@ class Stack:
     Args:
         settings: where state lives. Addresses in it are replaced as servers come up.
         ports: the port a program should have if it is free, by name; any free one otherwise.
+        programs: what may be started, by name.
     """
 
-    def __init__(self, settings: Settings, ports: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ports: Mapping[str, int] | None = None,
+        programs: Mapping[str, Program] = PROGRAMS,
+    ) -> None:
         self.settings = settings
         self.service_url = ""
         self.mark = uuid.uuid4().hex
-        self._ports = dict(ports or {})
+        self._ports, self._programs = dict(ports or {}), programs
         self._children: dict[str, Child] = {}
         self._open = ExitStack()
         self._watchdog: subprocess.Popen[bytes] | None = None
@@ -109,7 +121,7 @@ class Stack:
         for names in (LEAVE_FIRST, tuple(self._children)):
             self._end([child for name, child in self._children.items() if name in names])
             self._children = {name: child for name, child in self._children.items() if name not in names}
-        sweep(self.mark, GRACE_SECONDS)
+        sweep(self.mark, STRAY_SECONDS)
         if self._watchdog is not None and self._watchdog.stdin is not None:
             self._watchdog.stdin.close()
             self._watchdog.wait(timeout=GRACE_SECONDS * 2)
@@ -125,11 +137,12 @@ class Stack:
             UsageError: for a name that is no program.
             StackError: when one does not come up in its time; the message ends with its last log lines.
         """
-        unknown = sorted(set(names) - set(PROGRAMS))
+        unknown = sorted(set(names) - set(self._programs))
         if unknown:
-            raise UsageError("stack", expected=f"some of {sorted(PROGRAMS)}", got=unknown)
+            raise UsageError("stack", expected=f"some of {sorted(self._programs)}", got=unknown)
         for name in names:
-            self._children[name] = self._spawn(PROGRAMS[name], self._port(PROGRAMS[name]), dict(extra or {}))
+            program = self._programs[name]
+            self._children[name] = self._spawn(program, self._port(program), dict(extra or {}))
             self._note_address(name)
         for name in names:
             self._wait(name)
@@ -208,7 +221,8 @@ class Stack:
                 if child.port and not _free(child.port):
                     raise PortTaken
                 raise _not_up(child, f"it ended with exit code {code}")
-            if child.program.healthy(self.settings, child.port, child.since) and _owns(child):
+            up = child.program.healthy(self.settings, child.port, child.since) and child.program.says in child.text
+            if up and _owns(child):
                 return
             time.sleep(POLL_SECONDS)
         raise _not_up(child, f"it was not up after {child.program.seconds:.0f} s")

@@ -39,8 +39,9 @@ class Program:
     command: Callable[[Settings, int], list[str]]
     environment: Callable[[Settings], dict[str, str]]
     healthy: Callable[[Settings, int, datetime], bool]  # settings, port, when the child was started
-    seconds: float  # to wait until it is healthy
+    seconds: float  # to wait until it is up
     listens: bool = True
+    says: str = ""  # what its log must have by then; for a program that cannot be asked
 
 
 def environment(settings: Settings, extra: Mapping[str, str], *, secrets: bool = False) -> dict[str, str]:
@@ -89,7 +90,23 @@ def _mlflow_server(settings: Settings, port: int) -> list[str]:
 
 
 def _worker(_: Settings, __: int) -> list[str]:
-    return [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", POOL]
+    """On one machine training must not slow answers down, so flows have a lower priority."""
+    return [
+        "nice",
+        "-n",
+        "5",
+        sys.executable,
+        "-m",
+        "prefect",
+        "worker",
+        "start",
+        "--pool",
+        POOL,
+        "--type",
+        "process",
+        "--name",
+        POOL,
+    ]
 
 
 def _worker_online(settings: Settings, _: int, since: datetime) -> bool:
@@ -144,6 +161,7 @@ PROGRAMS = {
             lambda _, __, ___: True,
             60,
             listens=False,
+            says="guarding ",
         ),
         Program(
             "serve",
