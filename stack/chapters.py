@@ -19,7 +19,7 @@ import pandas as pd
 
 from configs.load import HERE, overlay
 from configs.schema import Config, Settings
-from errors import StackError
+from errors import StackError, VoteRefused
 from records import ReleasePlan
 from stack.backstage import Chapters, Runs, Telling, Voter, until
 from stack.processes import Stack
@@ -167,9 +167,7 @@ def ballot(demo: Demo, verb: str, what: str, *, wrong_code: bool = False) -> Non
     with demo.chapters.chapter(f"Ballot: {verb} {what}", total=len(voters)) as telling:
         until(lambda: demo.standing()["ballot"], f"ballot to {verb}", 90)
         if wrong_code:
-            first = voters[0]
-            said = _submit(demo, first, first.wrong_code(), "a wrong code")
-            telling.say(f"{first.name} mistypes the code: {said}")
+            telling.say(f"{voters[0].name} mistypes the code: {_mistyped(demo, voters[0])}")
         for number, voter in enumerate(voters, 1):
             telling.progress(number - 1, f"{voter.name} votes")
             said = _submit(demo, voter, voter.code(), f"read the evidence of {what}")
@@ -182,6 +180,15 @@ def _submit(demo: Demo, voter: Voter, code: str, reason: str) -> str:
     from tasks.approve import submit
 
     return submit(demo.settings, MODEL, voter.name, "yes", reason, code, wait_seconds=90).said
+
+
+def _mistyped(demo: Demo, voter: Voter) -> str:
+    """What is said of a vote with a wrong code; it must not count."""
+    try:
+        said = _submit(demo, voter, voter.wrong_code(), "a wrong code")
+    except VoteRefused as refused:
+        return str(refused)
+    raise StackError("vote with a wrong code", expected="no vote", got=said)
 
 
 def rollout(demo: Demo, name: str) -> None:
