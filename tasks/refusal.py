@@ -41,13 +41,14 @@ def alert(ledger: Ledger, config: Config, dataset: Dataset, batch: str, error: D
 
 
 def _event(dataset: Dataset, batch: str, error: DataError, model: str, now: datetime) -> OutboxEvent:
+    page = f"pages/data/{dataset.table}/{batch}.html"  # below the home; only a judged batch has one
     body = AlertBody(
         what=f"Batch {batch} of {dataset.table} was not taken in. {error}",
         evidence={"dataset": dataset.name, "batch": batch, "error": type(error).__name__},
         done="nothing of the batch was stored; the newest snapshot, and what serves, are as before",
         owner=dataset.owner,
         next=error.do or "mend the source and run the batch again",
-        link=f"pages/data/{dataset.table}/{batch}.html",
+        link=page if isinstance(error, BatchRefused) else f"grownet ingest {dataset.name} --batch {batch}",
     )
     return OutboxEvent(
         id=f"alert-{digest_of([dataset.name, batch, str(error), model])[:24]}",
