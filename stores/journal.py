@@ -153,7 +153,7 @@ class Journal:
 
     def _open_segment(self) -> None:
         self._number += 1
-        self._minute = max(self._minute, int(time.time() // 60))  # never falls, so that ids are found by minute
+        self._minute = max(self._minute, now_minute())  # never falls, so that ids are found by minute
         self._path = self._paths[self._number] = self.folder / f"{self._number:08d}-{self._minute}{OPEN}"
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
         self._size = 0
@@ -170,6 +170,10 @@ class Journal:
             except OSError as error:
                 self.fsync_failures += 1
                 log.error("journal %s: fsync failed: %s", self.folder, error)
+
+
+def now_minute() -> int:
+    return int(time.time() // 60)
 
 
 def sealed(folder: Path) -> list[Path]:

@@ -17,6 +17,8 @@ from stores.ledger import counters
 from tests.serving.inside import Inside, hostile, inside
 from tests.serving.town import NAME, Town, wait_for
 
+PROMPT_SECONDS = 2.0  # design section 3: answers under an old revision end within this
+
 
 def state(town: Town) -> ReplicaState:
     return counters.replicas(town.ledgers["reader"], NAME)[0]
@@ -30,14 +32,12 @@ def trouble(service: Inside) -> str:
     return " ".join(service.service.degraded)
 
 
-def test_a_release_is_followed_within_a_second(town: Town) -> None:
+def test_a_release_is_followed_at_once(town: Town) -> None:
     with inside(town) as service:
         service.ready()
-        began = time.monotonic()
         plan = town.guard(moves.fallback)
-        wait_for(lambda: service.ask()["revision"] == plan.revision, 1.0)
+        wait_for(lambda: service.ask()["revision"] == plan.revision, PROMPT_SECONDS)
         assert service.ask()["arm"] == "rules"
-        assert time.monotonic() - began < 1.0
 
 
 def test_the_replica_says_what_it_serves_after_each_switch_and_that_it_lives(town: Town) -> None:
@@ -234,7 +234,7 @@ def test_the_break_glass_file_forces_the_rules_at_once_and_is_told(town: Town) -
         (town.folder / "ledger.db").rename(town.folder / "away.db")  # it needs nobody
         path = town.folder / "serving" / "replica-1" / "force-rules"
         path.write_text("the slates are nonsense\n")
-        wait_for(lambda: service.ask()["override"] == "break_glass", 1.0)
+        wait_for(lambda: service.ask()["override"] == "break_glass", PROMPT_SECONDS)
         reply = service.ask()
         assert (reply["arm"], reply["version"], reply["revision"]) == ("rules", 0, 3)
         assert "break glass: the slates are nonsense" in trouble(service)
@@ -243,7 +243,7 @@ def test_the_break_glass_file_forces_the_rules_at_once_and_is_told(town: Town) -
         assert (trips(town)[0].reason, trips(town)[0].artifact) == ("break glass: the slates are nonsense", "")
         wait_for(lambda: state(town).loaded == {"champion": "rules", "previous": "rules", "control": "rules"})
         path.unlink()
-        wait_for(lambda: service.ask()["override"] == "", 1.0)
+        wait_for(lambda: service.ask()["override"] == "", PROMPT_SECONDS)
 
 
 def test_a_break_glass_file_is_obeyed_from_the_first_request_after_a_start(town: Town) -> None:
@@ -269,7 +269,7 @@ def test_a_slow_artifact_does_not_delay_a_rollback(town: Town, monkeypatch: pyte
         town.begin(town.candidate(2))
         wait_for(lambda: service.ask()["revision"] == 4)
         plan = town.guard(moves.fallback)
-        wait_for(lambda: service.ask()["revision"] == plan.revision, 2.0)
+        wait_for(lambda: service.ask()["revision"] == plan.revision, PROMPT_SECONDS)
         free.set()
 
 

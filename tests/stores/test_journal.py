@@ -21,6 +21,12 @@ NOW = datetime.now(UTC)
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
+@pytest.fixture(autouse=True)
+def at_the_first_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments are begun when their answers were received, however long the tests before took."""
+    monkeypatch.setattr("stores.journal.now_minute", lambda: minute_of(NOW))
+
+
 def identity(serial: int, minute: int | None = None) -> str:
     when = minute_of(NOW) if minute is None else minute
     return mint("recommendation.champion.v1.r3", when, f"one.9f3a01c2-{serial:x}", lambda _: b"m" * 16)
