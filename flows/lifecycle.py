@@ -12,7 +12,7 @@ from typing import Any
 from prefect import State, flow
 from prefect.states import Completed
 
-from tasks.stages import accept, ask_for_release, build_features, judge, train_candidate
+from tasks.stages import accept, ask_for_release, build_features, judge, show_what_serves, train_candidate
 
 
 @flow(name="lifecycle", flow_run_name="lifecycle-{model}", description=__doc__, persist_result=False)
@@ -26,6 +26,7 @@ def lifecycle(model: str, reason: str, verdict: str = "", segment: str = "") -> 
         segment: refused for now: a model is trained for everybody.
     """
     why = accept(model, reason, verdict, segment)
+    show_what_serves(model)
     built = build_features(model)
     candidate = train_candidate(model, built, why)
     evidence = judge(candidate)

@@ -89,7 +89,10 @@ def figure(found: Evidence, name: str) -> Figure:
 
 def bars(found: Evidence, metric: str) -> list[Bar]:
     """The differences of the deciding metric on one common scale that holds zero."""
-    names = [name for name in found.intervals if name.startswith(f"{metric} - ")]
+    first = f"{metric} - champion"
+    names = sorted(
+        (name for name in found.intervals if name.startswith(f"{metric} - ")), key=lambda name: name != first
+    )
     ends = [end for name in names for end in found.intervals[name]]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     span = (high - low) or 1.0

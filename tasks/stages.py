@@ -19,7 +19,7 @@ from configs.load import load, settings
 from errors import LedgerUnavailable, StackError, UsageError
 from records import Candidate, Evidence, FeatureSet
 from stores.ledger import verdicts
-from tasks import evidence_page, features, runs, train, validate
+from tasks import aliases, evidence_page, features, runs, train, validate
 from tasks.operate import opened
 
 
@@ -60,6 +60,12 @@ def accept(model: str, reason: str, verdict: str, segment: str) -> str:
     if about != model:
         raise UsageError(f"verdict {verdict}", expected=f"one about {model}", got=f"one about {about}")
     return f"{reason.strip()} (verdict {verdict})"
+
+
+@stage
+def show_what_serves(model: str) -> None:
+    """The aliases in MLflow, as the ledger has them now: the last release moved on after its own flow had ended."""
+    get_run_logger().info("aliases of %s in MLflow: %s", model, aliases.mirror(settings(), model) or "none")
 
 
 @stage

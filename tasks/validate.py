@@ -28,7 +28,7 @@ from tasks import evidence_page
 from tasks.features import artifacts_of, history, newest, recipe_of
 from tasks.measure import Findings, Rival, measure
 from tasks.operate import opened
-from tasks.service_check import check_service
+from tasks.service_check import quietest
 from tasks.threads import limited
 from tasks.trial import split
 
@@ -117,7 +117,7 @@ def _judge(
             recipe,
             split(newest(candidate.features.snapshots), recipe.split),
         )
-    service = check_service(settings, candidate.id)
+    service = quietest(settings, candidate.id, recipe.gates.latency_p99_seconds)
     process = [
         gates.service(service),
         gates.latency(service, recipe.gates.latency_p99_seconds),

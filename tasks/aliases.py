@@ -1,0 +1,25 @@
+"""Shows in MLflow what the ledger says: the aliases champion, canary and shadow, after the fact.
+
+Reads the current plan; writes MLflow aliases. Started by the lifecycle flow, and free to be called whenever a plan
+has changed. Nothing reads the aliases to decide: a stale one misleads eyes, not machines.
+"""
+
+from __future__ import annotations
+
+from configs.schema import Settings
+from tasks.operate import opened
+from tasks.validate import current_plan
+
+
+def mirror(settings: Settings, model: str) -> dict[str, str]:
+    """Sets the aliases of a model to its current plan; alias -> MLflow version for those that point somewhere.
+
+    Raises:
+        TamperError: when the plan's signature is wrong.
+        StackError: when MLflow stays away.
+    """
+    from stores.registry import Registry
+
+    with opened(settings, "reader") as ledger:
+        plan = current_plan(settings, ledger, model)
+    return {} if plan is None else Registry.open(settings.mlflow_url).mirror(plan)
