@@ -117,7 +117,7 @@ class GatesConfig(Strict):
     bias_min_rows: int = Field(ge=1)
     drift_max_psi: float = Field(ge=0)
     backtest_windows: int = Field(ge=1)
-    backtest_min_wins: int = Field(ge=1)
+    backtest_min_wins: int = Field(ge=0)  # 0: shown, but decides nothing
     overfit_max_gap: float = Field(ge=0)  # (training - holdout) / training
     latency_p99_seconds: Seconds
     size_max_bytes: int = Field(ge=1)

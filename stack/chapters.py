@@ -45,7 +45,10 @@ ROLLOUT = {  # the house's steps take hours, the demo's seconds; margins and fal
     ],
     "min_requests": 30,
 }
-PLANTED = {"params": {"neighbours": 1, "ridge": 1e7}, "gates": {"champion_margin": -1.0, "baseline_margin": -1.0}}
+PLANTED = {
+    "params": {"neighbours": 1, "ridge": 1e7},
+    "gates": {"champion_margin": -1.0, "baseline_margin": -1.0, "backtest_min_wins": 0},
+}
 
 
 @dataclass
