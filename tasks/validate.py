@@ -127,7 +127,8 @@ def _judge(
 
 
 def _evidence(candidate: Candidate, made: Sequence[Gate], found: Findings) -> Evidence:
-    return Evidence(
+    """As it will be read back: a 0 given for a float is 0.0 by then, and the digest is of those bytes."""
+    fresh = Evidence(
         candidate=candidate.id,
         model=candidate.model,
         artifact=candidate.artifact.content,
@@ -136,6 +137,7 @@ def _evidence(candidate: Candidate, made: Sequence[Gate], found: Findings) -> Ev
         intervals=found.intervals,
         created_at=utc_now(),
     )
+    return Evidence.from_json(fresh.to_json())
 
 
 def _tell_registry(settings: Settings, candidate: Candidate, found: Evidence) -> None:
