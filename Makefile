@@ -27,7 +27,7 @@ demo: setup  ## the main job on real data, with a report at the end (DEMO="--kee
 
 test: setup  ## all checks and tests that need no browser
 	@$(MAKE) --no-print-directory check
-	@$(RUN) -m pytest -m "not browser" $(TESTS)
+	@$(RUN) -m pytest -n 2 --dist loadfile -q -m "not browser" $(TESTS)
 
 check: setup  ## lint, format, types and import contracts: what CI runs first
 	@$(VENV)/bin/ruff check .
