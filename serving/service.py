@@ -84,9 +84,9 @@ class Service:
         self.draining = True
         self._stop.set()
         self.local.close()
-        self._loader.shutdown(wait=False, cancel_futures=True)
         for thread in self.local.threads[:-1]:
             thread.join(timeout=10)
+        self._loader.shutdown(wait=False, cancel_futures=True)  # after those that give it work
         self.reporter.close()
         for desk, follower in zip(self.desks.values(), self.followers, strict=True):
             desk.close()

@@ -175,7 +175,8 @@ def test_a_hanging_shadow_delays_nobody_and_what_does_not_fit_is_dropped(
 
 
 def test_a_shadow_that_never_returns_is_dropped(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    town.configure({}, deadline=0.1)
+    town.configure({}, deadline=1.0)
+    monkeypatch.setattr("serving.desk.HANGS_AFTER", 1)
     free = hostile(monkeypatch, [2])
     with inside(town) as service:
         shadow(town, service)

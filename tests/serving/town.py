@@ -52,6 +52,7 @@ from tests.stores.ledger.world import GATES, NOON, REVIEWERS, World, subject
 NAME = "recommendation"
 ROOT = Path(__file__).resolve().parent.parent.parent
 AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
+PATIENT = 5.0  # seconds to answer in: a busy machine is no reason for a test to fail
 ALL_SCOPES = {"predict", "feedback", "replay", "read"}
 ROLLOUT = Rollout(
     steps=tuple(Step(percent=percent, min_seconds=0, min_answers=0) for percent in (0.0, 50.0, 100.0)),
@@ -91,7 +92,7 @@ def orders() -> pd.DataFrame:
 class Town(World):
     """A home below `folder` with vault, ledger, artifact store and configuration of its own."""
 
-    def __init__(self, folder: Path, service: dict[str, Any] | None = None, deadline: float = 0.25) -> None:
+    def __init__(self, folder: Path, service: dict[str, Any] | None = None, deadline: float = PATIENT) -> None:
         super().__init__(folder)
         self._steps = 10 * len(ballots.ballots(self.release))  # a home opened again spends other codes
         self.configs = folder / "configs"
@@ -104,7 +105,7 @@ class Town(World):
         self._frame: pd.DataFrame | None = None
         self._fitted: Any = None
 
-    def configure(self, service: dict[str, Any], deadline: float = 0.25) -> None:
+    def configure(self, service: dict[str, Any], deadline: float = PATIENT) -> None:
         """The house's own configuration with other limits."""
         (self.configs / "datasets").mkdir(parents=True, exist_ok=True)
         source = ROOT / "configs"
