@@ -28,8 +28,6 @@ class Cache:
     def __init__(self, folder: Path, artifacts: Artifacts) -> None:
         self._folder, self._artifacts = folder, artifacts
         self._confirmed = 0.0
-        for part in ("sealed", "documents"):
-            (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def plan(self) -> tuple[SignedPlan, float] | None:
         """The last plan and how many seconds ago it was confirmed; None when there is none that can be read."""
@@ -38,7 +36,7 @@ class Cache:
             return SignedPlan.from_json(path.read_bytes()), max(0.0, time.time() - path.stat().st_mtime)
         except FileNotFoundError:
             return None
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, OSError) as error:
             log.error("%s: no plan in it, left aside: %s", path, error)
             return None
 
@@ -46,11 +44,15 @@ class Cache:
         self._write(self._folder / "plan.json", signed.to_json())
         self._confirmed = time.monotonic()
 
-    def confirm(self) -> None:
-        """Notes that the ledger still has this plan."""
-        if time.monotonic() - self._confirmed > CONFIRM_SECONDS:
+    def confirm(self, signed: SignedPlan) -> None:
+        """Notes that the ledger still has this plan; raises OSError when it cannot."""
+        if time.monotonic() - self._confirmed <= CONFIRM_SECONDS:
+            return
+        try:
             os.utime(self._folder / "plan.json")
             self._confirmed = time.monotonic()
+        except FileNotFoundError:
+            self.keep_plan(signed)
 
     def plaintext(self, artifact: Artifact) -> bytes:
         """The artifact's bytes, decrypted and checked; from the store when the copy is missing or spoilt.
@@ -65,7 +67,7 @@ class Cache:
             return kept
         ciphertext = self._artifacts.ciphertext(artifact)
         plaintext = self._artifacts.opened(artifact, ciphertext)
-        self._write(path, ciphertext)
+        self._copy(path, ciphertext)
         return plaintext
 
     def document(self, digest: str) -> bytes:
@@ -75,26 +77,33 @@ class Cache:
         if kept is not None:
             return kept
         data = self._artifacts.document(digest)
-        self._write(path, data)
+        self._copy(path, data)
         return data
 
     def prune(self, keep: Collection[str]) -> None:
         """Forgets what the plan does not name any more."""
-        for part in ("sealed", "documents"):
-            for path in (self._folder / part).iterdir():
-                if path.name not in keep and not path.name.startswith("."):
-                    path.unlink()
+        for path in [*self._folder.glob("sealed/*"), *self._folder.glob("documents/*")]:
+            if path.name not in keep and not path.name.startswith("."):
+                path.unlink(missing_ok=True)
 
     def _kept(self, path: Path, check: Callable[[bytes], bytes]) -> bytes | None:
         try:
             return check(path.read_bytes())
         except FileNotFoundError:
             return None
-        except TamperError as error:
+        except (TamperError, OSError) as error:
             log.error("%s: spoilt copy, asking the store: %s", path, error)
             return None
 
+    def _copy(self, path: Path, data: bytes) -> None:
+        """A full disk costs the next start its copy, not this one its arm."""
+        try:
+            self._write(path, data)
+        except OSError as error:
+            log.error("%s: not copied: %s", path, error)
+
     def _write(self, path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = path.with_name(f".{path.name}.new")
         with temporary.open("wb") as file:
             file.write(data)

@@ -97,7 +97,7 @@ class Follower:
         if signed is None:
             self._nothing_released()
         elif signed == self._signed:
-            self._cache.confirm()
+            self._keep(signed, self._cache.confirm)
         elif signed == self._refused_plan:
             return
         else:
@@ -122,7 +122,7 @@ class Follower:
         log.info("%s: revision %d: %s", name, plan.revision, plan.reason)
         self._confirmed_at = time.monotonic()
         self._show()  # what is loaded already answers under the new plan from here on
-        self._keep(signed)
+        self._keep(signed, self._cache.keep_plan)
 
     def _nothing_released(self) -> None:
         if self._signed is not None:
@@ -135,12 +135,12 @@ class Follower:
         if self._plan is None:
             self._plan = initial(self._desk.name, utc_now())
 
-    def _keep(self, signed: SignedPlan) -> None:
+    def _keep(self, signed: SignedPlan, write: Callable[[SignedPlan], None]) -> None:
         try:
-            self._cache.keep_plan(signed)
+            write(signed)
+            self._troubles.pop("cache", None)
         except OSError as error:
             self._troubles["cache"] = f"the plan is not cached, a restart needs the ledger: {error}"
-            log.error("%s: %s", self._desk.name, self._troubles["cache"])
 
     # ---- the arms --------------------------------------------------------------------------------
 

@@ -83,7 +83,7 @@ class Reporter:
                 if self._states.get(model) is state:
                     del self._states[model]
             bad = count(ledger, self._journal)
-        except LedgerError as error:
+        except (LedgerError, OSError) as error:
             self._away = True
             log.warning("not told yet: %s", error)
         else:

@@ -14,6 +14,7 @@ import sys
 import uvicorn
 
 from configs.schema import Config, Settings
+from errors import StackError
 from serving.rest import App
 from serving.service import Service
 
@@ -27,15 +28,18 @@ def run(settings: Settings, config: Config, host: str, port: int) -> None:
     """Serves until told to stop. Port 0 takes a free one; the log says which.
 
     Raises:
-        GrownetError: when it cannot start, see `serving.service.Service`.
-        OSError: when the address is taken.
+        GrownetError: when it cannot start, see `serving.service.Service`; StackError when the address is taken.
     """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     sys.setswitchinterval(SWITCH_SECONDS)
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: None)  # what uvicorn puts back, and raises again, once it has drained
-    listener = socket.create_server((host, port), backlog=2048, reuse_port=False)
-    service = Service(settings, config)
+    try:
+        listener = socket.create_server((host, port), backlog=2048)
+        service = Service(settings, config)
+    except OSError as error:
+        do = "give it another port, or another GROWNET_HOME"
+        raise StackError(f"service on {host}:{port}", expected="to start", got=str(error), do=do) from error
     service.house.url = "http://{}:{}".format(*listener.getsockname()[:2])
     log.info("replica %s serves %s on %s", settings.replica, sorted(service.desks), service.house.url)
     server = uvicorn.Server(

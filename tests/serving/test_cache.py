@@ -40,14 +40,19 @@ def test_a_plan_is_kept_with_the_time_it_was_confirmed(tmp_path: Path, cache: Ca
     assert kept[0] == SIGNED
     assert kept[1] == pytest.approx(100, abs=5)
     cache._confirmed -= 10
-    cache.confirm()
+    cache.confirm(SIGNED)
     kept = cache.plan()
     assert kept is not None
     assert kept[1] < 5
+    path.unlink()
+    cache._confirmed -= 10
+    cache.confirm(SIGNED)
+    assert cache.plan() is not None
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"payload": 1}'])
 def test_a_broken_plan_is_none(tmp_path: Path, cache: Cache, content: bytes) -> None:
+    (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "plan.json").write_bytes(content)
     assert cache.plan() is None
 
@@ -90,3 +95,11 @@ def test_only_what_the_plan_names_is_kept(tmp_path: Path, cache: Cache, store: A
     cache.plaintext(new)
     cache.prune({new.content})
     assert [path.name for path in (tmp_path / "cache" / "sealed").iterdir()] == [new.content]
+
+
+def test_a_disk_that_takes_no_copy_does_not_keep_an_arm_out(tmp_path: Path, cache: Cache, store: Artifacts) -> None:
+    artifact = store.put(b"bundle")
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert cache.plaintext(artifact) == b"bundle"
+    with pytest.raises(OSError, match="cache"):
+        cache.keep_plan(SIGNED)

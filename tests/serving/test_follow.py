@@ -256,6 +256,17 @@ def test_a_break_glass_file_is_obeyed_from_the_first_request_after_a_start(town:
         assert service.ask()["override"] == "break_glass"
 
 
+def test_a_cache_that_was_deleted_is_written_again(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.cache.CONFIRM_SECONDS", 0.0)
+    with inside(town) as service:
+        service.ready()
+        shutil.rmtree(town.folder / "serving" / "replica-1" / NAME)
+        wait_for((town.folder / "serving" / "replica-1" / NAME / "plan.json").exists)
+        plan = town.begin(town.candidate(2))
+        service.revision(plan.revision)
+        assert service.service.local.dead == ()
+
+
 def test_a_slow_artifact_does_not_delay_a_rollback(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     real, free = admission.admit, hostile(monkeypatch, [])
 

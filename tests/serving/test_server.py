@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -16,7 +19,7 @@ from records import Answer
 from stores.journal import read
 from stores.ledger import counters
 from stores.segments import entries, segments
-from tests.serving.town import NAME, Server, Town, wait_for
+from tests.serving.town import NAME, ROOT, Server, Town, wait_for
 
 pytestmark = pytest.mark.stack
 
@@ -165,6 +168,18 @@ def test_two_processes_cannot_be_one_replica(town: Town, servers: list[Server]) 
     with pytest.raises(AssertionError, match="GROWNET_REPLICA"):
         Server(town)
     servers.append(Server(town, GROWNET_REPLICA="replica-2").ready())
+
+
+def test_a_port_that_is_taken_is_one_line(town: Town, servers: list[Server]) -> None:
+    servers.append(Server(town).ready())
+    port = servers[-1].url.rsplit(":", 1)[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "grownet", "serve", "--port", port],
+        capture_output=True, text=True, cwd=ROOT, env={**os.environ, **town.environment}, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 9
+    assert f"service on 127.0.0.1:{port}" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
