@@ -45,9 +45,9 @@ GRID: dict[str, tuple[float, ...]] = {
     "blend.history_floor": (0.1, 0.2, 0.4, 1.0),
     "blend.history_half_life_days": (30, 60, 120),
     "neighbours": (50, 100, 200, 400),
-    "blend.popularity_weight": (0.00001, 0.0001, 0.001),
+    "blend.popularity_weight": (0.0001, 0.001, 0.003, 0.01),
     "blend.repeat_half_life_days": (60, 120, 240),
-    "blend.repeat_weight": (0.03, 0.1, 0.3, 1.0),
+    "blend.repeat_weight": (0.003, 0.01, 0.03, 0.1),
 }
 ROUNDS = 2
 ONLY_REPEATS = {"blend.repeat_half_life_days", "blend.repeat_weight"}

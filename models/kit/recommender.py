@@ -1,6 +1,6 @@
 """Ranks products for a history: item-to-item weights, lifted by the market, popularity beneath, own habits beside.
 
-    value = (max(0, sum of strength x weight) + habit) x lift + popularity_weight x popularity
+    value = max(0, sum of strength x weight) x lift + popularity_weight x popularity + habit
     lift  = ((orders lately + 1/2) / (orders ever + 1/2)) ^ trend_power
     habit = repeat_weight x own orders x 2 ^ (-days / repeat half-life), when what is known is not excluded
 
@@ -96,7 +96,7 @@ def rank(model: Fitted, index: Index, queries: Sequence[Query]) -> list[Proposal
         held = [_held(model, index, aligned, query) for query in block]
         values = _values(model, held, lift)
         values += model.blend.popularity_weight * popular
-        _own(values, held, block, lift)
+        _own(values, held, block)
         proposals += _best(model.codes, values, block)
     return proposals
 
@@ -223,13 +223,13 @@ def _values(model: Fitted, held: Sequence[Held], lift: Floats) -> Floats:
     return np.asarray(np.maximum(values, 0.0) * lift)
 
 
-def _own(values: Floats, held: Sequence[Held], block: Sequence[Query], lift: Floats) -> None:
+def _own(values: Floats, held: Sequence[Held], block: Sequence[Query]) -> None:
     """Takes out what the subject has, or adds the habit of buying it again."""
     for row, one, query in zip(values, held, block, strict=True):
         if query.exclude_known:
             row[one.items] = -np.inf
         else:
-            row[one.items] += one.habits * lift[one.items]
+            row[one.items] += one.habits
 
 
 def _best(codes: Sequence[str], values: Floats, block: Sequence[Query]) -> list[Proposal]:

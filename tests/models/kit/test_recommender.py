@@ -72,7 +72,7 @@ def test_a_basket_counts_in_full_and_negative_sums_count_as_nothing() -> None:
 
 def test_habit_is_added_when_the_known_is_not_excluded() -> None:
     habit = 0.3 * 2 * 2 ** (-10 / 20)
-    assert values(subject="ada", exclude_known=False)["a"] == pytest.approx(habit * LIFT[0] + 0.01 * 1.5 / 3.5)
+    assert values(subject="ada", exclude_known=False)["a"] == pytest.approx(habit + 0.01 * 1.5 / 3.5)
 
 
 def test_a_product_of_basket_and_history_is_counted_once_in_full() -> None:
