@@ -20,6 +20,7 @@ from errors import GrownetError, InputError, NotFound, RoleRefused, UsageError
 from serving.feedback import take
 from serving.house import unavailable
 from serving.keys import ApiKey, Scope
+from serving.limits import CLOSE, Patience, Places
 from serving.predict import predict
 from serving.service import Service
 from serving.wire import Refusal, event_time
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-BODY_SECONDS = 10.0  # a client that sends slower than this is let go
 VERSION = re.compile(r"^v(\d{1,9})$", re.ASCII)
 JSON, TEXT = b"application/json", b"text/plain; version=0.0.4; charset=utf-8"
 HEADERS = (
@@ -37,7 +37,6 @@ HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
 )
-CLOSE = ((b"connection", b"close"),)
 STATUS: tuple[tuple[type[GrownetError], int], ...] = ((InputError, 422), (NotFound, 404), (RoleRefused, 403))
 encode = msgspec.json.Encoder().encode
 
@@ -70,8 +69,9 @@ class App:
     """The ASGI application of one replica."""
 
     def __init__(self, service: Service) -> None:
-        self._service, self._under_way = service, 0
-        self._limits, self._patience = service.house.limits, _Patience()
+        self._service, self._limits = service, service.house.limits
+        self._patience = Patience()
+        self._places = Places(self._limits.max_concurrency, self._limits.retry_after_seconds)
         self._global: dict[str, Handler] = {
             "healthz": self._healthz, "readyz": self._readyz, "metrics": self._metrics,
         }  # fmt: skip
@@ -126,7 +126,7 @@ class App:
         when = self._event_time(call, key)
         body = await self._body(call)
         requests, many = desk.forms.requests(body)
-        with _Slot(self):
+        with self._places:
             answers = await predict(self._service.house, desk, requests, when, call.version)
         return Sent(200, encode({"model": desk.name, "answers": answers} if many else answers[0]))
 
@@ -135,7 +135,7 @@ class App:
         desk = self._service.desk(call.model)
         when = self._event_time(call, key)
         given = desk.forms.feedback(await self._body(call))
-        with _Slot(self):
+        with self._places:
             return Sent(200, encode(await take(self._service.house, desk, key.id, given, when)))
 
     async def _plan(self, call: Call) -> Sent:
@@ -180,7 +180,7 @@ class App:
             "journal_bytes": ("Written since the start.", float(journal.bytes_written)),
             "journal_fsync_failures": ("Since the start.", float(journal.fsync_failures)),
             "break_glass": ("1 while a file forces the rules.", float(bool(house.forced))),
-            "under_way": ("Requests being answered.", float(self._under_way)),
+            "under_way": ("Requests being answered.", float(self._places.taken)),
         }
         return Sent(200, house.metrics.page(desks, gauges), TEXT)
 
@@ -233,54 +233,6 @@ class App:
         if len(body) > limit:
             raise _too_large(limit, f"{len(body)} or more")
         return bytes(body)
-
-
-class _Slot:
-    """One of `max_concurrency` places; a call beyond them is told to come back."""
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-
-    def __enter__(self) -> None:
-        app = self._app
-        if app._under_way >= app._limits.max_concurrency:
-            limits = app._limits
-            raise unavailable("the service", f"{app._under_way} requests under way", limits.retry_after_seconds)
-        app._under_way += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._app._under_way -= 1
-
-
-class _Patience:
-    """Lets go of clients that send too slowly, with 408. One look a second at all of them: a timer for each request
-    (or asyncio.timeout) would cost more than decoding it."""
-
-    def __init__(self) -> None:
-        self._since: dict[asyncio.Task[Any], float] = {}
-        self._expired: set[asyncio.Task[Any]] = set()
-
-    def __enter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # it is what runs this
-        self._since[task] = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        del self._since[task]
-        if task in self._expired:
-            self._expired.discard(task)
-            task.uncancel()
-            raise Refusal(408, UsageError("body", expected=f"within {BODY_SECONDS:g} s", got="less"), CLOSE)
-
-    def look(self) -> None:
-        """Looks once, and again in a second."""
-        long_ago = time.monotonic() - BODY_SECONDS
-        for task in [task for task, since in self._since.items() if since < long_ago]:
-            self._expired.add(task)
-            task.cancel()
-        asyncio.get_running_loop().call_later(1.0, self.look)
 
 
 def _too_large(limit: int, got: str) -> Refusal:

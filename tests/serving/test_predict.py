@@ -1,6 +1,5 @@
 """One request inside the service: masked, dealt, answered in time, written before the reply."""
 
-import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -210,29 +209,3 @@ def test_the_features_of_a_sample_only(town: Town) -> None:
     with inside(town) as service:
         service.ready().ask()
         assert service.answers()[-1].features is None
-
-
-def test_a_client_that_sends_too_slowly_is_let_go(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.rest.BODY_SECONDS", 0.2)
-
-    async def slowly(service: Inside, sent: list[Any]) -> None:
-        service.app._patience.look()
-
-        async def receive() -> dict[str, Any]:
-            await asyncio.sleep(60)
-            return {}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        headers = [(b"authorization", f"Bearer {service.key}".encode())]
-        await service.app(
-            {"type": "http", "method": "POST", "path": f"/{NAME}/predict", "headers": headers}, receive, send
-        )
-
-    with inside(town) as service:
-        service.ready()
-        sent: list[Any] = []
-        asyncio.run_coroutine_threadsafe(slowly(service, sent), service.loop).result(timeout=10)
-        assert sent[0]["status"] == 408
-        assert service.ask()["model"] == NAME
