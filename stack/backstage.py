@@ -128,7 +128,7 @@ class Chapters:
                 yield telling
             finally:
                 stage.seconds = time.monotonic() - start
-        self.console.print(f"[bold green]✓[/] [bold]{title}[/] [dim]{stage.seconds:.1f} s[/]")
+        self.console.print(f"[bold green]✓[/] [bold]{title}[/] [dim]{stage.seconds:.1f} s[/]", soft_wrap=True)
         for line in stage.lines:
             self.console.print(f"    {line}", markup=False, soft_wrap=True)
 

@@ -256,13 +256,13 @@ def rules_and_back(demo: Demo) -> None:
 
     with demo.chapters.chapter("An operator switches to the rules") as telling:
         plan, words = act(demo.settings, "fallback", MODEL, OPERATOR, "supplier reports a wrong price list")
-        seen = until(lambda: _live(demo)["override"] or None, "the service in rules mode", 10)
-        telling.say(f"revision {plan.revision}; the service says override={seen}")
+        until(lambda: _live(demo)["arm"] == "rules" or None, "the service in rules mode", 10)
+        telling.say(f"revision {plan.revision}; the replies say arm=rules")
         telling.say(words)
     request(demo.settings, MODEL, "restore", "", "price list corrected")
     ballot(demo, "restore", plan.champion.name)
     with demo.chapters.chapter("The model answers again") as telling:
-        until(lambda: not _live(demo)["override"] or None, "the service with the model", 10)
+        until(lambda: _live(demo)["arm"] != "rules" or None, "the service with the model", 10)
         telling.say(f"{demo.plan().champion.name} answers again, by vote")
 
 
