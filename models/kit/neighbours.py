@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from errors import ModelError
+
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
@@ -45,13 +47,18 @@ def ease(matrix: sp.csr_array, ridge: float) -> Matrix:
     """EASE (Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data"): (items x items), zero diagonal.
 
     P = (X'X + ridge I)^-1, B = -P / diag(P) by columns. Float32 Cholesky (LAPACK potrf, potri).
+
+    Raises:
+        ModelError: when the ridge is too small for float32.
     """
     from scipy.linalg import lapack  # noqa: PLC0415 - the rules work without scipy
 
     gram = np.asfortranarray((matrix.T @ matrix).toarray(), dtype=np.float32)
     gram[np.diag_indices_from(gram)] += ridge
-    factor, _ = lapack.spotrf(gram, lower=1, overwrite_a=1)
+    factor, failed = lapack.spotrf(gram, lower=1, overwrite_a=1)
     inverse, _ = lapack.spotri(factor, lower=1, overwrite_c=1)
+    if failed:
+        raise ModelError("EASE", expected="a positive definite matrix", got=f"none, row {failed}", do="raise the ridge")
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
     weights: Matrix = np.ascontiguousarray(-inverse / np.diag(inverse)[None, :], dtype=np.float32)
     np.fill_diagonal(weights, 0.0)

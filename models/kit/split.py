@@ -5,7 +5,7 @@ Every model learns and builds features through `before`, so nothing at or after 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pandas as pd
 
@@ -31,9 +31,3 @@ def before(frame: pd.DataFrame, time: str, as_of: datetime) -> pd.DataFrame:
 def within(frame: pd.DataFrame, time: str, start: datetime, end: datetime) -> pd.DataFrame:
     """Rows with `time` in [start, end)."""
     return frame.loc[(frame[time] >= utc(start)) & (frame[time] < utc(end))]
-
-
-def windows(end: datetime, count: int, days: int) -> list[tuple[datetime, datetime]]:
-    """`count` windows of `days` that touch each other, the last one ending at `end`; oldest first."""
-    step = timedelta(days=days)
-    return [(end - step * (left + 1), end - step * left) for left in reversed(range(count))]

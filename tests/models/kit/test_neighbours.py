@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from errors import ModelError
 from models.kit import neighbours
 
 CHECKERBOARD = np.array([[(row + column) % 2 == 0 for column in range(6)] for row in range(20)], dtype=np.float32)
@@ -38,6 +39,12 @@ def test_ease_is_the_textbook_inverse() -> None:
     expected = -inverse / np.diag(inverse)
     np.fill_diagonal(expected, 0)
     np.testing.assert_allclose(neighbours.ease(matrix(dense), 3.0), expected, atol=1e-5)
+
+
+def test_a_ridge_too_small_for_the_arithmetic_is_an_error() -> None:
+    twins = np.ones((500, 2), dtype=np.float32)
+    with pytest.raises(ModelError, match="positive definite"):
+        neighbours.ease(matrix(twins), 1e-9)
 
 
 def test_repeated_purchases_count_once() -> None:
