@@ -117,6 +117,13 @@ def forget(settings: Settings, run: str) -> None:
             _delete(settings, f"flow_runs/{run}/input/{one['key']}")
 
 
+def page_url(settings: Settings, key: str) -> str:
+    """Where the newest artifact of a key is shown; empty when there is none."""
+    wanted = {"artifacts": {"key": {"any_": [key]}}, "sort": "CREATED_DESC", "limit": 1}
+    found = _call(settings, "POST", "artifacts/filter", wanted)
+    return f"{settings.prefect_ui_url}/artifacts/artifact/{found[0]['id']}" if found else ""
+
+
 def _delete(settings: Settings, path: str) -> None:
     try:
         _call(settings, "DELETE", path)
@@ -137,7 +144,8 @@ def _call(settings: Settings, method: str, path: str, body: Mapping[str, Any] | 
         try:
             reply = httpx.request(method, f"{settings.prefect_url}/{path}", json=body, timeout=ATTEMPT_SECONDS)
         except httpx.TransportError as error:
-            patience, said = AWAY_SECONDS, f"{type(error).__name__}: {error}"
+            away = isinstance(error, httpx.ConnectError)  # nobody listens; one that is slow to answer is busy
+            patience, said = AWAY_SECONDS if away else BUSY_SECONDS, f"{type(error).__name__}: {error}"
         else:
             if reply.status_code not in BUSY:
                 return _content(settings, path, reply)

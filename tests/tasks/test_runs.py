@@ -127,3 +127,10 @@ def test_what_was_typed_is_found_under_its_key_and_forgotten(server: Server) -> 
     assert [path for method, path, _ in server.asked if method == "DELETE"] == [
         "/api/flow_runs/run/input/suspended-vote-1-response"
     ]
+
+
+def test_the_newest_page_of_a_key(server: Server) -> None:
+    server.replies = [(200, [{"id": "a"}])]
+    assert runs.page_url(server.settings, "ballot-1") == f"{server.settings.prefect_ui_url}/artifacts/artifact/a"
+    server.replies = [(200, [])]
+    assert runs.page_url(server.settings, "ballot-1") == ""
