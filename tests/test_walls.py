@@ -1,6 +1,7 @@
 """Walls the import linter cannot see: the single modules at the bottom and the top, and the weight of the light commands."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,14 +44,14 @@ def only_importers(package: str) -> set[str]:
 
 
 def test_heavy_packages_have_one_importer() -> None:
-    assert only_importers("mlflow") <= {"stores/registry.py"}
-    assert only_importers("great_expectations") <= {"tasks/expect.py"}
-    assert only_importers("slack_sdk") <= {"stores/notify.py"}
-    assert only_importers("evidently") <= {"tasks/monitor.py"}
+    assert only_importers("mlflow") == {"stores/registry.py"}
+    assert only_importers("great_expectations") == {"tasks/expect.py"}
+    assert only_importers("slack_sdk") == {"stores/notify.py"}
+    assert only_importers("evidently") == set()  # until the monitor flow is here
 
 
 def test_the_environment_and_yaml_are_read_in_one_place() -> None:
-    assert only_importers("yaml") <= {"configs/load.py"}
+    assert only_importers("yaml") == {"configs/load.py"}
 
 
 def test_models_do_not_import_each_other() -> None:
@@ -58,8 +59,26 @@ def test_models_do_not_import_each_other() -> None:
     assert names
     for name in names:
         tree = ast.parse((ROOT / "models" / f"{name}.py").read_text(encoding="utf-8"))
-        modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-        assert not modules & {f"models.{other}" for other in names - {name}}, name
+        modules = {
+            f"{node.module}.{alias.name}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        } | {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        others = {f"models.{other}" for other in names - {name}}
+        assert not {found for found in modules if any(f"{found}.".startswith(f"{other}.") for other in others)}, name
+
+
+def test_every_link_of_the_documents_leads_somewhere() -> None:
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
+    links = [
+        (page, link)
+        for page in pages
+        for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+        if "://" not in link
+    ]
+    assert links
+    assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
 
 
 def loaded(statement: str) -> set[str]:
