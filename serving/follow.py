@@ -32,6 +32,7 @@ HEARTBEAT_SECONDS = 2.0  # how often a replica says that it is there; the guard 
 AGAIN_SECONDS = 5.0  # until an arm whose bytes were not there is tried again
 REFUSED_SECONDS = 30.0  # until a refused one is
 LEAVE_SECONDS = 30.0
+NOT_THERE = (NotFound, StackError, OSError)  # worth another try soon
 
 
 class Follower:
@@ -42,8 +43,9 @@ class Follower:
         self.ready = False  # there is a plan, and its arms were tried once
         self._plan: ReleasePlan | None = None
         self._signed: SignedPlan | None = None
-        self._refused_plan: SignedPlan | None = None
-        self._rejected: frozenset[int] = frozenset()
+        self._refused_plan: tuple[SignedPlan, str, float] | None = None  # which, why, and when it is judged again
+        self._rejected: frozenset[int] = frozenset()  # the numbers of
+        self._numbered: tuple[str, ...] = ()  # these artifacts
         self._confirmed_at = 0.0
         self._loaded: dict[str, Loaded] = {}
         self._leaving: list[tuple[float, Loaded]] = []
@@ -67,17 +69,11 @@ class Follower:
         self._show()
 
     def tick(self, link: Link, loader: Executor, reporter: Reporter) -> None:
-        """Asks, loads, shows, tells."""
-        try:
-            self._ask(link.ledger())
-            self._troubles.pop("ledger", None)
-        except TamperError as error:
-            self._troubles["plan"] = str(error)
-        except GrownetError as error:
-            self._troubles["ledger"] = str(error)
-        self._load(loader)
-        self._show()
-        self._tell(reporter)
+        """Asks, loads, shows, tells. Whatever one of them meets, the others are done."""
+        self._survive("ledger", lambda: self._ask(link.ledger()))
+        self._survive("arms", lambda: self._load(loader))
+        self._survive("view", self._show)
+        self._survive("report", lambda: self._tell(reporter))
         self.ready = self.ready or (self._plan is not None and not self._loading)
 
     def run(self, stop: threading.Event, seconds: float, tick: Callable[[], None]) -> None:
@@ -85,6 +81,25 @@ class Follower:
         while not stop.is_set():
             tick()
             stop.wait(seconds)
+
+    def _survive(self, about: str, do: Callable[[], None]) -> None:
+        """Does it; what it raises is a trouble until it is done without."""
+        try:
+            do()
+        except TamperError as error:
+            self._trouble("plan", str(error))
+        except GrownetError as error:
+            self._trouble(about, str(error))
+        except Exception as error:  # noqa: BLE001 - the edge: no row and no client of a store may end the following
+            self._trouble(about, f"{type(error).__name__}: {error}", error)
+        else:
+            self._troubles.pop(about, None)
+
+    def _trouble(self, about: str, reason: str, error: BaseException | None = None) -> None:
+        """Notes a trouble; the log gets it when it is another one than before."""
+        if self._troubles.get(about) != reason:
+            log.error("%s: %s: %s", self._desk.name, about, reason, exc_info=error)
+        self._troubles[about] = reason
 
     def close(self) -> None:
         for loaded in [*self._loaded.values(), *(one for _, one in self._leaving)]:
@@ -98,13 +113,14 @@ class Follower:
             self._nothing_released()
         elif signed == self._signed:
             self._keep(signed, self._cache.confirm)
-        elif signed == self._refused_plan:
+        elif self._refused_lately(signed):
             return
         else:
             self._take(signed, ledger)
         self._confirmed_at = time.monotonic()
         self._refused_plan = None
         self._troubles.pop("plan", None)
+        self._number(ledger)
 
     def _take(self, signed: SignedPlan, ledger: Ledger) -> None:
         name = self._desk.name
@@ -112,17 +128,37 @@ class Follower:
         try:
             plan = believe(signed, name, self._ring, seen, lambda head: audit.descends(ledger, head))
         except AdmissionRefused as error:
-            self._refused_plan = signed
-            self._desk.report("plan", "", str(error), kind="refused")
+            self._refuse(signed, str(error))
             raise
-        rejected = [one.number for one in evidence.candidates(ledger, name) if one.artifact.content in plan.rejected]
-        self._plan, self._signed, self._rejected = plan, signed, frozenset(rejected)
+        self._plan, self._signed = plan, signed
         self._not_before.clear()
         self._troubles = {}
         log.info("%s: revision %d: %s", name, plan.revision, plan.reason)
         self._confirmed_at = time.monotonic()
         self._show()  # what is loaded already answers under the new plan from here on
         self._keep(signed, self._cache.keep_plan)
+
+    def _refused_lately(self, signed: SignedPlan) -> bool:
+        """True while a refused plan is not judged again: what was wrong about the ledger may be mended."""
+        return self._refused_plan is not None and (
+            self._refused_plan[0] == signed and time.monotonic() < self._refused_plan[2]
+        )
+
+    def _refuse(self, signed: SignedPlan, reason: str) -> None:
+        told = self._refused_plan is not None and self._refused_plan[:2] == (signed, reason)
+        self._refused_plan = (signed, reason, time.monotonic() + AGAIN_SECONDS)
+        if not told:
+            self._desk.report("plan", "", reason, kind="refused")
+
+    def _number(self, ledger: Ledger) -> None:
+        """Learns which version numbers the plan rejects, for the 410 of their routes. The plan is followed without."""
+        rejected = self._plan.rejected if self._plan is not None else ()
+        if rejected == self._numbered:
+            return
+        self._rejected, unreadable = evidence.numbers(ledger, self._desk.name, rejected)
+        self._numbered = rejected
+        if unreadable:
+            log.error("%s: candidates nobody can read: %s", self._desk.name, ", ".join(unreadable))
 
     def _nothing_released(self) -> None:
         if self._signed is not None:
@@ -167,23 +203,27 @@ class Follower:
             self._cache.prune(_names(wanted))
 
     def _settle(self, content: str, arm: Arm | None, future: Future[Loaded]) -> None:
-        """Takes what was loaded, or notes why not: a refused arm is reported, one that was not there is tried again."""
-        try:
-            loaded = future.result()
-        except AdmissionRefused as error:
-            self._wait(content, REFUSED_SECONDS, f"{arm.name if arm else content}: {error}")
+        """Takes what was loaded, or notes why not: a refused arm is reported, one that was not there is tried again.
+
+        Anything else (a store's client may raise what it likes) is tried again as well: a trip would reject the
+        artifact for good.
+        """
+        error, name = future.exception(), arm.name if arm else content
+        if error is None:
+            self._loaded[content] = future.result()
+            self._troubles.pop(content, None)
+        elif isinstance(error, AdmissionRefused):
+            self._wait(content, REFUSED_SECONDS, f"{name}: {error}")
             if arm is not None:
                 self._desk.report(self._role(content), content, str(error), kind="refused")
-        except (NotFound, StackError, OSError) as error:
-            self._wait(content, AGAIN_SECONDS, f"{arm.name if arm else content} cannot be loaded: {error}")
+        elif isinstance(error, NOT_THERE):
+            self._wait(content, AGAIN_SECONDS, f"{name} cannot be loaded: {error}")
         else:
-            self._loaded[content] = loaded
-            self._troubles.pop(content, None)
+            self._wait(content, REFUSED_SECONDS, f"{name} cannot be loaded: {type(error).__name__}: {error}", error)
 
-    def _wait(self, content: str, seconds: float, reason: str) -> None:
-        log.error("%s", reason)
+    def _wait(self, content: str, seconds: float, reason: str, error: BaseException | None = None) -> None:
         self._not_before[content] = time.monotonic() + seconds
-        self._troubles[content] = reason
+        self._trouble(content, reason, error)
 
     def _role(self, content: str) -> str:
         plan = self._plan

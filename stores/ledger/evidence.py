@@ -5,6 +5,9 @@ Written by training and validation (role flow); a discarded candidate never come
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+import msgspec
 import sqlalchemy as sa
 
 from errors import LedgerError, NotFound
@@ -58,6 +61,22 @@ def candidates(ledger: Ledger, model: str) -> list[Candidate]:
     )
     with ledger.read() as connection:
         return [Candidate.from_json(payload) for payload in connection.execute(query).scalars()]
+
+
+def numbers(ledger: Ledger, model: str, artifacts: Collection[str]) -> tuple[frozenset[int], tuple[str, ...]]:
+    """The version numbers of the candidates with these artifact digests, and the ids of those nobody can read."""
+    query = sa.select(t.candidates.c.id, t.candidates.c.payload)
+    found, unreadable = set(), []
+    with ledger.read() as connection:
+        rows = connection.execute(
+            query.where(t.candidates.c.model == model, t.candidates.c.artifact.in_(sorted(artifacts)))
+        ).all()
+    for row in rows:
+        try:
+            found.add(Candidate.from_json(row.payload).number)
+        except msgspec.DecodeError:
+            unreadable.append(str(row.id))
+    return frozenset(found), tuple(unreadable)
 
 
 def save_evidence(ledger: Ledger, new: Evidence, actor: str = "validate") -> str:

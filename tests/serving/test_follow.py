@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 
 from checks import plans as moves
 from errors import WrongLedger
-from records import ReplicaState, Trip
+from records import Arm, ReplicaState, Trip
 from serving import admission
 from serving.service import Service
 from stores.ledger import counters
+from stores.ledger import plans as ledger_plans
 from tests.serving.inside import Inside, hostile, inside
 from tests.serving.town import NAME, Town, wait_for
 
@@ -288,3 +290,78 @@ def test_a_slow_artifact_does_not_delay_a_rollback(town: Town, monkeypatch: pyte
 def test_a_demo_ledger_is_refused_at_the_start(town: Town) -> None:
     with pytest.raises(WrongLedger):
         Service(town.settings.model_copy(update={"demo": True}), town.config)
+
+
+def test_a_candidate_nobody_can_read_does_not_stop_the_following(town: Town) -> None:
+    town.begin(town.candidate(2))
+    with inside(town) as service:
+        service.revision(4)
+        content = contents_of(town.plan().canary)
+        written(
+            town,
+            "INSERT INTO candidates (id, model, artifact, at, payload) SELECT 'bad', model, ?, at, 'no json' FROM "
+            "releases LIMIT 1",
+            content,
+        )
+        plan = town.guard(moves.take_back)  # rejects that very artifact
+        service.revision(plan.revision)
+        plan = town.guard(moves.fallback)
+        wait_for(lambda: service.ask()["revision"] == plan.revision, PROMPT_SECONDS)
+        assert service.service.local.dead == ()
+
+
+def test_what_a_row_or_a_client_raises_is_a_trouble_and_passes(
+    town: Town, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("serving.follow.REFUSED_SECONDS", 0.1)
+    real_admit, real_current, bad = admission.admit, ledger_plans.current, threading.Event()
+    bad.set()
+
+    def admit(arm: Any, door: Any) -> Any:
+        if arm.number == 2 and bad.is_set():
+            raise ZeroDivisionError("a client of a store")
+        return real_admit(arm, door)
+
+    def current(ledger: Any, model: str) -> Any:
+        if unreadable.is_set():
+            raise ValueError("a row nobody can read")
+        return real_current(ledger, model)
+
+    unreadable = threading.Event()
+    monkeypatch.setattr("serving.follow.admit", admit)
+    monkeypatch.setattr("serving.follow.plans.current", current)
+    with inside(town) as service:
+        service.ready()
+        town.begin(town.candidate(2))
+        wait_for(lambda: "ZeroDivisionError: a client of a store" in trouble(service))
+        assert trips(town) == []  # nobody rejects an artifact over that
+        plan = town.guard(moves.hold)
+        wait_for(lambda: service.ask()["revision"] == plan.revision)
+        bad.clear()
+        service.ready()
+        unreadable.set()
+        wait_for(lambda: "ValueError: a row nobody can read" in trouble(service))
+        time.sleep(0.3)
+        assert len([line for line in caplog.messages if "a row nobody can read" in line]) == 1
+        unreadable.clear()
+        plan = town.guard(moves.fallback)
+        service.revision(plan.revision)
+
+
+def test_a_refused_plan_is_judged_again(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.follow.AGAIN_SECONDS", 0.2)
+    with inside(town) as service:
+        service.ready()
+        head = town.plan().audit_head
+        written(town, "UPDATE audit SET hash = 'elsewhere' WHERE hash = ?", head)
+        plan = town.guard(moves.freeze)
+        wait_for(lambda: trips(town))
+        written(town, "UPDATE audit SET hash = ? WHERE hash = 'elsewhere'", head)
+        service.revision(plan.revision)
+        assert len(trips(town)) == 1
+
+
+def contents_of(arm: Arm | None) -> str:
+    assert arm is not None
+    assert arm.artifact is not None
+    return arm.artifact.content
