@@ -8,11 +8,12 @@ Written by `grownet serve`; read by its counters, by feedback, and by `grownet t
 from __future__ import annotations
 
 import fcntl
+import functools
 import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -116,18 +117,25 @@ class Journal:
         return at(self._paths[place.segment], place)
 
     def flush(self) -> None:
-        """Brings what was written to the disk; rotated segments are sealed."""
+        """Brings what was written to the disk; rotated segments are sealed. Each on its own: one that fails keeps no
+        other from it, and is tried again by the next flush.
+
+        Raises:
+            OSError: the first failure, after all were tried.
+        """
         with self._flushing:
             with self._lock:
                 retired, self._retired = self._retired, []
                 dirty, self._dirty = self._dirty, False
                 descriptor = self._descriptor
-            if dirty:
-                os.fsync(descriptor)
-            for old, path in retired:
-                os.fsync(old)
-                os.close(old)
-                path.rename(path.with_suffix(SEALED))
+            failed = _failure(lambda: os.fsync(descriptor)) if dirty else None
+            failures = [(one, _failure(functools.partial(_seal, *one))) for one in retired]
+            with self._lock:
+                self._dirty = self._dirty or failed is not None
+                self._retired[:0] = [one for one, error in failures if error is not None]
+        for error in (failed, *(error for _, error in failures)):
+            if error is not None:
+                raise error
 
     def close(self) -> None:
         """Flushes, seals the open segment and gives the folder free."""
@@ -136,8 +144,10 @@ class Journal:
         with self._lock:
             self._retired.append((self._descriptor, self._path))
             self._dirty = False
-        self.flush()
-        os.close(self._owner)
+        try:
+            self.flush()
+        finally:
+            os.close(self._owner)
 
     def _write(self, data: bytes) -> None:
         try:
@@ -267,6 +277,20 @@ def _owned(folder: Path) -> int:
             do="give each replica a name of its own (GROWNET_REPLICA)",
         ) from None
     return descriptor
+
+
+def _failure(do: Callable[[], None]) -> OSError | None:
+    try:
+        do()
+    except OSError as error:
+        return error
+    return None
+
+
+def _seal(descriptor: int, path: Path) -> None:
+    os.fsync(descriptor)
+    path.rename(path.with_suffix(SEALED))
+    os.close(descriptor)
 
 
 def _seal_leftovers(folder: Path) -> None:

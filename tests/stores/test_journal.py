@@ -210,3 +210,33 @@ def test_every_acknowledged_answer_survives_kill_9(tmp_path: Path) -> None:
     serials = [int(one.prediction_id.split("-")[1].split(".")[0], 16) for one in found]
     assert serials[: max(told) + 1] == list(range(max(told) + 1))
     opened(tmp_path / "one").close()  # the lock went with the process
+
+
+def test_a_failed_fsync_is_tried_again_and_holds_up_no_other_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = opened(tmp_path / "one", segment_bytes=1, fsync_seconds=60)
+    for serial in range(3):
+        journal.append(answer(serial))  # each in a segment of its own; the last one is open
+    real, refused = os.fsync, [segment.path.stat().st_ino for segment in segments(tmp_path / "one")][0::2]
+
+    def fsync(descriptor: int) -> None:
+        if os.fstat(descriptor).st_ino in refused:
+            raise OSError("the disk is gone")
+        synced.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", fsync)
+    for _ in range(2):
+        with pytest.raises(OSError, match="the disk is gone"):
+            journal.flush()
+    assert [path.stat().st_ino in refused for path in sealed(tmp_path / "one")] == [False]
+    again, refused[:] = list(refused), []
+    journal.flush()
+    assert len(sealed(tmp_path / "one")) == 2
+    assert set(again) <= set(synced)  # the open one too
+    monkeypatch.undo()
+    journal.close()
+    assert len(sealed(tmp_path / "one")) == 3
+    assert [read(tmp_path, identity(serial)).answer.bucket for serial in range(3)] == [7] * 3
