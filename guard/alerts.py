@@ -118,6 +118,25 @@ def ballot_expired(ballot: Ballot, missing: Sequence[str], defaults: Defaults, a
     )
 
 
+def ballot_void(ballot: Ballot, why: str, defaults: Defaults, at: datetime) -> OutboxEvent:
+    """A question that is no longer over what there is."""
+    return _alert(
+        key=[ballot.id, "void"],
+        level="warning",
+        model=ballot.model,
+        title=f"the ballot to {ballot.subject.verb} is void",
+        body=AlertBody(
+            what=f"Ballot {ballot.id}, opened by {ballot.question.opened_by}, is not over what there is now: {why}",
+            evidence={"changed": why, "candidate": ballot.question.candidate or "none"},
+            done="the ballot is closed; what it asked for does not happen, and another one may be opened",
+            owner=defaults.owners.approve,
+            next="Look at the plan as it is now and ask again if it is still wanted.",
+            link=_command(ballot.model),
+        ),
+        at=at,
+    )
+
+
 def guard_failing(model: str, error: str, defaults: Defaults, at: datetime) -> OutboxEvent:
     """The guard cannot judge one model; the others are watched as before."""
     return _alert(

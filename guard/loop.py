@@ -20,7 +20,7 @@ from checks.judge import judge, memory_of
 from configs.schema import Config, Settings
 from errors import GrownetError, LedgerUnavailable, RevisionConflict, StackError
 from guard import alerts
-from guard.expiry import close_expired
+from guard.expiry import asked_besides, close_dead
 from guard.lease import Leadership
 from guard.outbox import Courier
 from guard.readback import champion_trips, read_back
@@ -54,7 +54,7 @@ class Guard:
             self._watches.clear()  # another guard moves on: start from the ledger when the lease comes back
             return
         hand = Hand(self._ledger, self._signer, self._config.defaults, epoch)
-        for model in self._config.models:
+        for model in [*self._config.models, *asked_besides(self._ledger, self._config.models)]:
             self._guarded(hand, model)
 
     def _guarded(self, hand: Hand, model: str) -> None:
@@ -76,7 +76,9 @@ class Guard:
                 watch.failing = ""
 
     def _watched(self, hand: Hand, watch: Watch) -> None:
-        close_expired(hand, watch)
+        close_dead(hand, watch)
+        if watch.model not in self._config.models:
+            return  # only asked about
         # a silent replica may still serve what it last said, until it drops its canary by itself
         view = look(self._ledger, self._signer.ring, watch, utc_now(), self._config.defaults.service.max_age_seconds)
         if view is None:

@@ -7,6 +7,7 @@ not imported; the flow in flows/release.py gives the order.
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 
 import msgspec
@@ -24,6 +25,8 @@ from tasks.questions import MOVES, Asked, Board, arm_of, changed, compose, enrol
 def ask(board: Board, asked: Asked) -> Ballot:
     """The ballot of a release run: its own, one left behind by a run that died, or a new one.
 
+    An open ballot that can no longer be carried out does not stand in the way: it is closed as void first.
+
     Raises:
         ReleaseRefused: when a yes could not be carried out, or another ballot of the model is open.
     """
@@ -32,6 +35,7 @@ def ask(board: Board, asked: Asked) -> Ballot:
         return known
     now = utc_now()
     question = compose(board, asked, now)
+    _clear(board, asked.model, now)
     found = ballots.open_ballot(board.ledger, question, request=asked.run)
     outbox.add(board.ledger, [_announcement(board.settings, found, asked)], asked.opened_by)
     return found
@@ -125,6 +129,15 @@ def _untouched(board: Board, candidate: Candidate) -> None:
     for artifact in (candidate.artifact, Artifact(uri=features.uri, content=features.content, size_bytes=0)):
         store.get(artifact)
 
+def _clear(board: Board, model: str, at: datetime) -> None:
+    """Closes the model's open ballot when what it was over has changed: a yes to it could do nothing."""
+    found = ballots.open_for(board.ledger, model)
+    why = changed(board, found, at) if found else ""
+    if found and why:
+        with contextlib.suppress(ReleaseRefused):  # closed in another way a moment ago
+            void(board, found, why)
+
+
 
 def _known(board: Board, asked: Asked) -> Ballot | None:
     """This run's own ballot in whatever state, or an undecided or unreleased one over the same that lost its run."""
@@ -133,6 +146,7 @@ def _known(board: Board, asked: Asked) -> Ballot | None:
     if own:
         return own[0]
     now = utc_now()
+    left = [found for found in left if not changed(board, found, now)]
     left = [found for found in same if found.status == "approved" or (found.status == "open" and not _over(found, now))]
     orphans = [found for found in left if not runs.alive(board.settings, found.question.opened_by.split()[-1])]
     return orphans[-1] if orphans else None

@@ -29,7 +29,7 @@ from records import (
     Step,
     Verb,
 )
-from stores.ledger import evidence, plans
+from stores.ledger import evidence, standing
 from stores.ledger.ballots import Ballot, Question
 from stores.ledger.engine import Ledger
 from stores.ledger.people import Reviewer
@@ -89,13 +89,13 @@ def compose(board: Board, asked: Asked, at: datetime) -> Question:
         return _question(config, asked, at, _nothing(asked, 0), _enrolment(asked))
     if asked.model not in config.models:
         raise NotFound(f"model {asked.model!r}", expected=f"one of {sorted(config.models)}")
-    plan = plan_now(board, asked.model, at)
+    plan = standing.plan_now(ledger, asked.model, board.vault.verifier, at)
     if asked.verb != "promote":
         return _undoing(config, asked, plan, at)
     candidate = evidence.candidate(ledger, asked.candidate)
     if candidate.model != asked.model:
         raise ReleaseRefused(f"candidate {candidate.id}", expected=f"one of {asked.model}", got=candidate.model)
-    proof, rollout = passed_evidence(ledger, candidate), rollout_of(config.models[asked.model])
+    proof, rollout = standing.passed_evidence(ledger, candidate), rollout_of(config.models[asked.model])
     subject = _subject(asked, plan, candidate, proof, rollout)
     leave = Approval(subject=subject, votes=(), required_roles=config.defaults.approval.roles["promote"])
     _rehearse(plan, arm_of(candidate, subject, leave), rollout, at)
@@ -106,52 +106,8 @@ def compose(board: Board, asked: Asked, at: datetime) -> Question:
 
 
 def changed(board: Board, found: Ballot, at: datetime) -> str:
-    """Why a ballot is not over what there is now, or an empty text: another revision, evidence or a discard since."""
-    subject = found.subject
-    if subject.verb == "enroll":
-        return ""
-    plan = plan_now(board, subject.model, at)
-    if plan.revision != subject.base_revision:
-        return (
-            f"the plan went from revision {subject.base_revision} to {plan.revision}, "
-            f"by {plan.actor} at {plan.created_at:%Y-%m-%d %H:%M:%S} UTC: {plan.reason}"
-        )
-    if subject.verb != "promote":
-        return ""
-    candidate = evidence.candidate(board.ledger, found.question.candidate)
-    try:
-        proof = passed_evidence(board.ledger, candidate)
-    except ReleaseRefused as error:
-        return str(error)
-    if proof.digest != subject.evidence or candidate.artifact.content != subject.artifact:
-        return f"the evidence of {candidate.id} was {subject.evidence[:12]} and is {proof.digest[:12]}"
-    return ""
-
-
-def plan_now(board: Board, model: str, at: datetime) -> ReleasePlan:
-    """The verified current plan, or the one before any release."""
-    signed = plans.current(board.ledger, model)
-    return plans.verify(signed, board.vault.verifier) if signed else transitions.initial(model, at)
-
-
-def passed_evidence(ledger: Ledger, candidate: Candidate) -> Evidence:
-    """The newest evidence about a candidate.
-
-    Raises:
-        ReleaseRefused: when there is none, it did not pass, it is about other bytes, or the candidate was discarded.
-    """
-    thing, found = f"candidate {candidate.id}", evidence.evidence_of(ledger, candidate.id)
-    if (why := evidence.discarded(ledger, candidate.id)) is not None:
-        raise ReleaseRefused(thing, expected="one that was not discarded", got=why, do="train a new one")
-    if not found:
-        raise ReleaseRefused(thing, expected="evidence", got="none", do="validate it first")
-    if found[-1].artifact != candidate.artifact.content:
-        raise ReleaseRefused(thing, expected="evidence about its artifact", got=f"about {found[-1].artifact[:12]}")
-    if not found[-1].passed:
-        raise ReleaseRefused(
-            thing, expected="gates that passed", got=found[-1].reason or "no gate", do="train a new one"
-        )
-    return found[-1]
+    """Why a ballot is not over what there is now, or an empty text."""
+    return standing.outdated(board.ledger, found, board.vault.verifier, at)
 
 
 def rollout_of(recipe: ModelConfig) -> Rollout:

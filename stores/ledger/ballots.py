@@ -94,6 +94,13 @@ def open_for(ledger: Ledger, model: str) -> Ballot | None:
         return _find(connection, sa.and_(t.ballots.c.model == model, t.ballots.c.status == "open"))
 
 
+def open_models(ledger: Ledger) -> list[str]:
+    """What a ballot is open about: names of models, "reviewers"."""
+    query = sa.select(t.ballots.c.model).where(t.ballots.c.status == "open").order_by(t.ballots.c.model)
+    with ledger.read() as connection:
+        return list(connection.execute(query).scalars())
+
+
 def ballots(ledger: Ledger, model: str = "") -> list[Ballot]:
     """All ballots (of a model), oldest first."""
     query = sa.select(t.ballots).where(t.ballots.c.model == model) if model else sa.select(t.ballots)

@@ -6,16 +6,18 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
+from checks import plans as moves
 from records import utc_now
 from stores.ledger import ballots
 from tests.guard.town import Town
 from tests.stores.ledger.world import MODEL, NOON, ROLES, arm, subject
 
 
-def ask(town: Town, hours: float) -> ballots.Ballot:
-    town.enrol()
+def ask(town: Town, hours: float, base: int = 0, model: str = MODEL) -> ballots.Ballot:
+    if not town.secrets:
+        town.enrol()
     question = ballots.Question(
-        subject=subject(arm(1), 0),
+        subject=replace(subject(arm(1), base), model=model, verb="enroll" if model == "reviewers" else "promote"),
         page="# Recommendation",
         required_roles=ROLES,
         opened_by="release",
@@ -48,3 +50,24 @@ def test_an_open_ballot_and_a_decided_one_are_left_alone(town: Town) -> None:
         asked, status="refused", closed_at=ballots.ballot(town.release, asked.id).closed_at, closed_reason="a no"
     )
     assert town.alerts() == []
+
+
+def test_a_ballot_whose_base_has_moved_is_void_and_people_are_told(town: Town) -> None:
+    asked = ask(town, hours=1)
+    town.operate(moves.freeze)
+    guard = town.guard()
+    guard.tick()
+    guard.tick()
+    closed = ballots.ballot(town.ledgers["reader"], asked.id)
+    assert closed.status == "void"
+    assert "from revision 0 to 1, by operator:ada" in closed.closed_reason
+    assert [alert.title for alert in town.alerts()] == ["the ballot to promote is void"]
+    assert ask(town, hours=1, base=1).status == "open"
+
+
+def test_ballots_about_what_is_no_configured_model_expire_too(town: Town) -> None:
+    asked = [ask(town, hours=-1, model=model) for model in ("reviewers", "retired")]
+    running = ask(town, hours=1)
+    town.guard().tick()
+    assert {ballots.ballot(town.release, one.id).status for one in asked} == {"expired"}
+    assert ballots.ballot(town.release, running.id).status == "open"

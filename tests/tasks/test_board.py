@@ -124,6 +124,37 @@ def test_a_second_ballot_of_a_model_is_refused_while_one_is_open(house: House, s
         board.ask(seats, promote(house.candidate(2), run="run-2"))
 
 
+@pytest.mark.parametrize(
+    ("before", "verb"), [("freeze", "unfreeze"), ("fallback", "restore"), ("freeze", "promote"), ("", "promote")]
+)
+def test_a_dead_ballot_does_not_stand_in_the_way(house: House, seats: Board, before: str, verb: str) -> None:
+    if verb == "restore":
+        released(house, seats)
+        promoted(house, seats)
+    asked = promote(house.candidate(2), run="run-dead")
+    dead = board.ask(seats, asked)
+    if before:
+        act(house.settings, before, MODEL, "olga", "something is wrong")
+    else:
+        house.prove(evidence.candidate(seats.ledger, asked.candidate))
+    again = promote(house.candidate(3), run="run-new") if verb == "promote" else undo(verb, "run-undo")
+    found = board.ask(seats, again)
+    assert (found.status, found.subject.verb) == ("open", verb)
+    closed = ballots.ballot(seats.ledger, dead.id)
+    assert closed.status == "void"
+    assert ("by operator:olga" if before else "the evidence of") in closed.closed_reason
+    assert board.ask(seats, asked).id == dead.id  # its own run learns what became of it
+
+
+def test_a_dead_ballot_of_a_dead_run_is_not_taken_up_again(house: House, seats: Board) -> None:
+    candidate = house.candidate(1)
+    dead = board.ask(seats, promote(candidate, run="run-dead"))
+    act(house.settings, "freeze", MODEL, "olga", "a look first")
+    found = board.ask(seats, promote(candidate, run="run-new"))
+    assert found.id != dead.id
+    assert ballots.ballot(seats.ledger, dead.id).status == "void"
+
+
 def test_of_two_releases_over_one_base_one_gets_a_clear_conflict(house: House, seats: Board) -> None:
     first = approved(house, seats, promote(house.candidate(1)))
     second = approved_second(house, seats)
