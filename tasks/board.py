@@ -146,8 +146,8 @@ def _known(board: Board, asked: Asked) -> Ballot | None:
     if own:
         return own[0]
     now = utc_now()
-    left = [found for found in left if not changed(board, found, now)]
     left = [found for found in same if found.status == "approved" or (found.status == "open" and not _over(found, now))]
+    left = [found for found in left if not changed(board, found, now)]
     orphans = [found for found in left if not runs.alive(board.settings, found.question.opened_by.split()[-1])]
     return orphans[-1] if orphans else None
 
