@@ -106,12 +106,20 @@ class Voter:
         return next(code for code in (f"{number:06d}" for number in range(1_000_000)) if code not in near)
 
 
+def console_for_people() -> Console:
+    """On stderr; wide where nobody's window sets a width."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        console.width = 140
+    return console
+
+
 @dataclass
 class Chapters:
     """Prints the story as it happens: a bar while a chapter runs, its facts when it is over."""
 
     story: Story
-    console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+    console: Console = field(default_factory=console_for_people)
 
     @contextmanager
     def chapter(self, title: str, total: float | None = None) -> Iterator[Telling]:

@@ -173,7 +173,7 @@ def _say_goodbye(demo: Demo, page: Path, as_json: bool) -> None:
     for column in ("revision", "who", "what serves", "why"):
         table.add_column(column, overflow="fold")
     for row in demo.story.releases:
-        table.add_row(str(row["revision"]), row["actor"], row["serves"], row["reason"])
+        table.add_row(str(row["revision"]), row["actor"], row["serves"], str(row["reason"])[:90])
     console = demo.chapters.console
     console.print(table)
     requests = facts["requests"]
