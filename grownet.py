@@ -275,8 +275,8 @@ def advance(model: ModelName, reason: Reason, as_json: Json = False) -> None:
 def enroll(
     reviewer: Annotated[str, typer.Argument(metavar="NAME")],
     role: Annotated[str, typer.Option(help="data_science_lead, privacy_officer, dev_ops ...")],
+    email: Annotated[str, typer.Option(help="Hers in commits: nobody votes on her own work, or in two roles.")],
     actor: Actor,
-    email: Annotated[str, typer.Option(help="Compared with the authors of what is voted on.")] = "",
     as_json: Json = False,
 ) -> None:
     """Enrol a reviewer: direct while a role has nobody, afterwards by vote. The secret is shown once."""

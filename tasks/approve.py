@@ -12,6 +12,7 @@ from io import StringIO
 from typing import Any, get_args
 
 import segno
+from msgspec.structs import replace
 
 from configs.schema import Config, Settings
 from errors import NotFound, UsageError, VoteRefused
@@ -23,7 +24,7 @@ from stores.vault import Vault, provisioning_uri, totp_secret
 from tasks import runs
 from tasks.counting import LENGTHS, Counted, said_of
 from tasks.operate import opened
-from tasks.questions import ENROLMENT
+from tasks.questions import ENROLMENT, fit
 
 POLL_SECONDS = 0.1
 FORM_NOT_YET = "Run input schema not found."  # Prefect shows the run as waiting a moment before its form is there
@@ -109,38 +110,34 @@ def submit(  # noqa: PLR0917 - the fields of the form, in its order
 def enroll(settings: Settings, config: Config, *, name: str, role: str, email: str, actor: str) -> dict[str, Any]:
     """Enrols a reviewer: directly while the role has nobody, afterwards by asking for a vote. The secret is shown once.
 
+    A known name gets a new secret, or another role, by a vote only.
+
     Args:
-        email: compared with the authors of what is voted on.
+        email: compared with the authors of what is voted on, and with the addresses of the other reviewers.
         actor: a known operator, whose key must be at hand.
 
     Raises:
-        UsageError: for a role that votes on nothing, or an unusable name.
+        UsageError: for a role that votes on nothing, an unusable name, or without an address.
+        ReleaseRefused: for somebody who is enrolled already, under whatever name.
         NotFound: for an unknown operator.
     """
-    roles = sorted({one for named in config.defaults.approval.roles.values() for one in named})
-    if role not in roles or not name.strip() or name != name.strip()[: LENGTHS["reviewer"]]:
-        expected = f"a name of at most {LENGTHS['reviewer']} characters and one of the roles {roles}"
-        raise UsageError("reviewer", expected=expected, got=f"{name!r} as {role!r}")
+    asked = Reviewer(
+        name=name, role=role, secret="", identities=(email.strip(),) if email else (), enrolled_by="", at=utc_now()
+    )
+    fit(asked, config)
     with opened(settings, "reader") as ledger:
         if actor not in {known.name for known in people.operators(ledger)}:
             raise NotFound(f"operator {actor!r}", expected="a known operator", do="`grownet operators add NAME`")
-        taken = {known.role for known in people.reviewers(ledger)} | {
-            role for known in people.reviewers(ledger) if known.name == name
-        }
+        others = people.reviewers(ledger)
+    people.refuse_twin(asked, others)
     by = Vault.open(settings.home, f"operator:{actor}", settings.kms_key_uri).signer.id
     secret, vault = totp_secret(), Vault.open(settings.home, "release", settings.kms_key_uri)
-    new = Reviewer(
-        name=name,
-        role=role,
-        secret=vault.seal_code(name, secret),
-        identities=(email,) if email else (),
-        enrolled_by=by,
-        at=utc_now(),
-    )
-    facts: dict[str, Any] = {"reviewer": name, "role": role, "direct": role not in taken, "flow_run": ""}
+    new = replace(asked, secret=vault.seal_code(name, secret), enrolled_by=by)
+    direct = not any(role == other.role or name == other.name for other in others)
+    facts: dict[str, Any] = {"reviewer": name, "role": role, "direct": direct, "flow_run": ""}
     if facts["direct"]:
         with opened(settings, "release") as ledger:
-            people.add_reviewer(ledger, new, by)
+            people.add_reviewer(ledger, new, by, first=True)
     else:
         facts["flow_run"] = request(settings, ENROLMENT, "enroll", "", new.to_json().decode())
     return {**facts, **_shown_once(name, secret, facts["flow_run"])}

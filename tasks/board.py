@@ -14,7 +14,7 @@ import msgspec
 
 from checks import plans as transitions
 from configs.schema import Settings
-from errors import ReleaseRefused, RevisionConflict, TamperError
+from errors import AdmissionRefused, ReleaseRefused, RevisionConflict, TamperError, UsageError
 from records import Artifact, Candidate, OutboxEvent, ReleasePlan, digest_of, utc_now
 from stores.ledger import ballots, evidence, outbox, people, plans, votes
 from stores.ledger.ballots import Ballot
@@ -112,11 +112,21 @@ def _write(board: Board, found: Ballot, transition: plans.Transition) -> Release
 
 
 def _enrol(board: Board, found: Ballot) -> str:
-    asked = enrolled(found.subject.detail)
-    new = msgspec.structs.replace(asked, enrolled_by=f"ballot {found.id}")
-    people.add_reviewer(board.ledger, new, "release")
-    said = f"{new.name} is enrolled as {new.role}"
-    ballots.close(board.ledger, found.id, "released", said, actor="release")
+    """Counts the votes again, writes the reviewer and closes the ballot: all of it or none."""
+    try:
+        with board.ledger.write("release") as transaction:
+            transaction.head()  # one at a time, also on Postgres
+            asked = ballots.required(transaction, found.id)
+            if asked.status == "released":
+                return asked.closed_reason
+            votes.refuse_unvoted(transaction, asked, board.vault.verifier)
+            new = enrolled(asked.subject.detail, board.config)
+            people.enrol(transaction, msgspec.structs.replace(new, enrolled_by=f"ballot {asked.id}"))
+            said = f"{new.name} is enrolled as {new.role}"
+            ballots.settle(transaction, asked, "released", said, utc_now())
+    except (AdmissionRefused, TamperError, ReleaseRefused, UsageError) as error:
+        void(board, found, str(error))
+        raise
     return said
 
 
@@ -129,6 +139,7 @@ def _untouched(board: Board, candidate: Candidate) -> None:
     for artifact in (candidate.artifact, Artifact(uri=features.uri, content=features.content, size_bytes=0)):
         store.get(artifact)
 
+
 def _clear(board: Board, model: str, at: datetime) -> None:
     """Closes the model's open ballot when what it was over has changed: a yes to it could do nothing."""
     found = ballots.open_for(board.ledger, model)
@@ -136,7 +147,6 @@ def _clear(board: Board, model: str, at: datetime) -> None:
     if found and why:
         with contextlib.suppress(ReleaseRefused):  # closed in another way a moment ago
             void(board, found, why)
-
 
 
 def _known(board: Board, asked: Asked) -> Ballot | None:

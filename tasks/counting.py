@@ -7,10 +7,11 @@ server took it, counts once, and is never kept. Called by the release flow for e
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 from checks.ballots import matching_step
-from errors import NotFound, VoteRefused
+from errors import NotFound, TamperError, VoteRefused
 from records import Record, Vote, utc_now
 from stores.ledger import audit, people, votes
 from stores.ledger.ballots import Ballot
@@ -19,6 +20,8 @@ from tasks import runs
 from tasks.board import void
 from tasks.questions import Board, changed
 
+log = logging.getLogger("grownet.release")
+DOUBLINGS = 32  # of the wait after a submission that was no vote
 LONGEST_WAIT_SECONDS = 30.0  # before the form is offered again after a submission that was no vote
 LENGTHS = {"reviewer": 64, "decision": 8, "reason": 500, "code": 16}  # what is kept of each typed field
 
@@ -48,10 +51,18 @@ def count(board: Board, found: Ballot, submitted: runs.Typed | None) -> Counted:
         vote, step = _vote(board, found, form, at)
         votes.record_vote(board.ledger, vote, step, signer=board.vault.signer)
     except VoteRefused as no:
-        made = votes.record_invalid(board.ledger, found.id, form["reviewer"], str(no), at)
-        wait = board.config.defaults.approval.backoff_seconds * 2 ** (made - 1)
-        return Counted(vote=False, said=str(no), wait_seconds=min(wait, LONGEST_WAIT_SECONDS))
+        return _no_vote(board, found, form["reviewer"], str(no), at)
+    except TamperError as broken:
+        why = f"the enrolment of {form['reviewer']} cannot be trusted: {broken}"
+        log.error("ballot %s: %s", found.id, why)
+        return _no_vote(board, found, form["reviewer"], why, at)
     return Counted(vote=True, said=f"{vote.reviewer} ({vote.role}): {vote.decision}")
+
+
+def _no_vote(board: Board, found: Ballot, reviewer: str, why: str, at: datetime) -> Counted:
+    made = votes.record_invalid(board.ledger, found.id, reviewer, why, at)
+    wait = board.config.defaults.approval.backoff_seconds * 2 ** min(made - 1, DOUBLINGS)
+    return Counted(vote=False, said=why, wait_seconds=min(wait, LONGEST_WAIT_SECONDS))
 
 
 def said_of(ledger: Ledger, ballot: str, reviewer: str, since: datetime, until: datetime | None) -> Counted | None:
@@ -79,6 +90,7 @@ def _vote(board: Board, found: Ballot, form: dict[str, str], at: datetime) -> tu
 
     Raises:
         VoteRefused: for an empty or incomplete form, a stranger, too many attempts and a wrong code.
+        TamperError: when the reviewer's row, or the sealed secret in it, is not the one enrolled.
     """
     missing = [name for name in LENGTHS if not form[name]]
     if missing or form["decision"] not in {"yes", "no"}:

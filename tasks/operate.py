@@ -80,14 +80,15 @@ def add_operator(settings: Settings, name: str) -> dict[str, Any]:
 
 
 def verify_audit(settings: Settings) -> dict[str, Any]:
-    """Walks the hash chain from its first entry and checks every plan's signature.
+    """Walks the hash chain from its first entry, checks every plan's signature, and every reviewer against the chain.
 
     Raises:
-        TamperError: naming the first entry or plan that does not match.
+        TamperError: naming the first entry, plan or reviewer that does not match.
     """
     ring = Vault.open(settings.home, "reader", settings.kms_key_uri).verifier
     with opened(settings, "reader") as ledger:
         entries = audit.verify(ledger)
         models = sorted({entry.subject for entry in audit.entries(ledger) if entry.action == "release"})
         checked = [plans.verify(signed, ring) for model in models for signed in plans.history(ledger, model)]
-    return {"entries": entries, "plans": len(checked), "intact": True}
+        known = people.verify(ledger)
+    return {"entries": entries, "plans": len(checked), "reviewers": known, "intact": True}

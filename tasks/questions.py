@@ -6,6 +6,7 @@ ballot is carried out. A question that could not be carried out is refused befor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from records import (
     Step,
     Verb,
 )
-from stores.ledger import evidence, standing
+from stores.ledger import evidence, people, standing
 from stores.ledger.ballots import Ballot, Question
 from stores.ledger.engine import Ledger
 from stores.ledger.people import Reviewer
@@ -37,6 +38,7 @@ from stores.vault import Vault
 from tasks import ballot_page
 from tasks.operate import opened
 
+ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 ENROLMENT = "reviewers"  # stands where a model's name does in a ballot over a reviewer
 MOVES: dict[Verb, Callable[..., ReleasePlan]] = {
     "unfreeze": transitions.unfreeze,
@@ -86,7 +88,7 @@ def compose(board: Board, asked: Asked, at: datetime) -> Question:
     """
     config, ledger = board.config, board.ledger
     if asked.verb == "enroll":
-        return _question(config, asked, at, _nothing(asked, 0), _enrolment(asked))
+        return _question(config, asked, at, _nothing(asked, 0), _enrolment(board, asked))
     if asked.model not in config.models:
         raise NotFound(f"model {asked.model!r}", expected=f"one of {sorted(config.models)}")
     plan = standing.plan_now(ledger, asked.model, board.vault.verifier, at)
@@ -143,24 +145,41 @@ def _undoing(config: Config, asked: Asked, plan: ReleasePlan, at: datetime) -> Q
     return _question(config, asked, at, _nothing(asked, plan.revision), page)
 
 
-def _enrolment(asked: Asked) -> str:
+def _enrolment(board: Board, asked: Asked) -> str:
     if asked.model != ENROLMENT:
         raise UsageError("enroll", expected=f"the model {ENROLMENT!r}", got=asked.model)
-    new = enrolled(asked.detail)
+    new = enrolled(asked.detail, board.config)
+    people.refuse_twin(new, people.reviewers(board.ledger))
     return ballot_page.enrolment(new.name, new.role, new.identities, new.enrolled_by)
 
 
-def enrolled(detail: str) -> Reviewer:
+def enrolled(detail: str, config: Config) -> Reviewer:
     """The reviewer an enrolment is about.
 
     Raises:
-        UsageError: for a detail that is none.
+        UsageError: for a detail that is none, or one who cannot be a reviewer.
     """
     try:
-        return Reviewer.from_json(detail)
+        return fit(Reviewer.from_json(detail), config)
     except msgspec.MsgspecError as error:
         do = "ask with `grownet reviewers enroll`"
         raise UsageError("enroll: detail", expected="a reviewer as JSON", got=error, do=do) from error
+
+
+def fit(new: Reviewer, config: Config) -> Reviewer:
+    """The same reviewer, when it can be one.
+
+    Raises:
+        UsageError: for an unusable name, a role that votes on nothing, and without an e-mail address.
+    """
+    roles = sorted({one for named in config.defaults.approval.roles.values() for one in named})
+    if new.role not in roles or not new.name.strip() or new.name != new.name.strip()[: people.NAME_LENGTH]:
+        expected = f"a name of at most {people.NAME_LENGTH} characters and one of the roles {roles}"
+        raise UsageError("reviewer", expected=expected, got=f"{new.name[:80]!r} as {new.role!r}")
+    if not any(ADDRESS.fullmatch(one) for one in new.identities):
+        do = "name the address this person writes commits with: nobody votes on her own work, or twice"
+        raise UsageError("--email", expected="an e-mail address", got=list(new.identities) or "none", do=do)
+    return new
 
 
 def _rehearse(plan: ReleasePlan, arm: Arm, rollout: Rollout, at: datetime) -> None:

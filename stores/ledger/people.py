@@ -6,14 +6,19 @@ One person has one role; a changed role or secret is a new enrolment with its ow
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from errors import NotFound
+from errors import NotFound, ReleaseRefused, TamperError
 from records import Record
 from stores.ledger import tables as t
-from stores.ledger.engine import Ledger
+from stores.ledger.engine import Ledger, Transaction
+
+ENROLLED = "reviewer.enrolled"
+NAME_LENGTH = 64
 
 
 class Reviewer(Record, frozen=True, kw_only=True):
@@ -36,35 +41,106 @@ class Operator(Record, frozen=True, kw_only=True):
     at: datetime
 
 
-def add_reviewer(ledger: Ledger, new: Reviewer, actor: str) -> None:
-    """Enrols a reviewer, or replaces role and secret of one; the same again changes nothing."""
-    row = {"role": new.role, "payload": new.to_json().decode()}
+def add_reviewer(ledger: Ledger, new: Reviewer, actor: str, *, first: bool = False) -> None:
+    """Enrols a reviewer, or replaces role and secret of one; the same again changes nothing.
+
+    Args:
+        first: without a vote, which is only for the first person of a role, who has none yet.
+
+    Raises:
+        ReleaseRefused: for a name or address of somebody else, and for one who needs a vote.
+    """
     with ledger.write(actor) as transaction:
-        known = transaction.execute(sa.select(t.reviewers.c.payload).where(t.reviewers.c.name == new.name)).scalar()
-        if known == row["payload"]:
-            return
-        if known is None:
-            transaction.execute(sa.insert(t.reviewers).values(name=new.name, **row))
-        else:
-            transaction.execute(sa.update(t.reviewers).where(t.reviewers.c.name == new.name).values(**row))
-        detail = {"role": new.role, "enrolled_by": new.enrolled_by, "digest": new.digest}
-        transaction.audit("reviewer.enrolled", new.name, detail)
+        transaction.head()  # one at a time, also on Postgres
+        others = _reviewers(transaction)
+        if first and any(new.role == other.role or new.name == other.name for other in others):
+            expected, do = "a role that has nobody, and a new person", "ask for a vote"
+            raise ReleaseRefused(f"reviewer {new.name}", expected=expected, got=f"{new.role} is taken", do=do)
+        enrol(transaction, new)
+
+
+def enrol(transaction: Transaction, new: Reviewer) -> None:
+    """`add_reviewer` in a running transaction."""
+    others = _reviewers(transaction)
+    refuse_twin(new, others)
+    if new in others:
+        return
+    row = {"role": new.role, "payload": new.to_json().decode()}
+    if any(new.name == other.name for other in others):
+        transaction.execute(sa.update(t.reviewers).where(t.reviewers.c.name == new.name).values(**row))
+    else:
+        transaction.execute(sa.insert(t.reviewers).values(name=new.name, **row))
+    detail = {"role": new.role, "enrolled_by": new.enrolled_by, "digest": new.digest}
+    transaction.audit(ENROLLED, new.name, detail)
+
+
+def refuse_twin(new: Reviewer, others: Sequence[Reviewer]) -> None:
+    """One person, one role: nobody is enrolled a second time under another name.
+
+    Raises:
+        ReleaseRefused: when a name or address of `new` is one of somebody enrolled, in whatever case it is written.
+    """
+    own = _known_as(new)
+    for other in others:
+        if other.name != new.name and (same := own & _known_as(other)):
+            raise ReleaseRefused(
+                f"reviewer {new.name}",
+                expected="a person who is not enrolled",
+                got=f"{sorted(same)}, which is {other.name} ({other.role})",
+                do="one person has one role: enrol somebody else",
+            )
+
+
+def trusted(reader: sa.Connection | Transaction, name: str) -> Reviewer | None:
+    """The reviewer of a name, as the audit log says it was enrolled; None for a stranger.
+
+    Raises:
+        TamperError: when the row is not the one that was enrolled last.
+    """
+    payload = reader.execute(sa.select(t.reviewers.c.payload).where(t.reviewers.c.name == name)).scalar()
+    if payload is None:
+        return None
+    found = Reviewer.from_json(payload)
+    told = sa.select(t.audit.c.detail).where(t.audit.c.subject == name, t.audit.c.action == ENROLLED)
+    last = reader.execute(told.order_by(t.audit.c.sequence.desc()).limit(1)).scalar()
+    if found.name != name or last is None or json.loads(last)["digest"] != found.digest:
+        raise TamperError(
+            f"reviewer {name}",
+            expected="the row that was enrolled, as the audit log has it",
+            got="another one" if last else "one that nobody enrolled",
+            do="compare the ledger with a backup, and enrol the reviewer anew by vote",
+        )
+    return found
+
+
+def verify(ledger: Ledger) -> int:
+    """Compares every reviewer with the audit log and returns how many there are.
+
+    Raises:
+        TamperError: naming the first one that differs, or that is gone.
+    """
+    with ledger.read() as connection:
+        names = set(connection.execute(sa.select(t.reviewers.c.name)).scalars())
+        told = set(connection.execute(sa.select(t.audit.c.subject).where(t.audit.c.action == ENROLLED)).scalars())
+        for name in sorted(names | told):
+            if trusted(connection, name) is None:
+                raise TamperError(f"reviewer {name}", expected="the row that was enrolled", got="none")
+    return len(names)
 
 
 def reviewer(ledger: Ledger, name: str) -> Reviewer:
-    """Raises NotFound for a stranger."""
+    """Raises NotFound for a stranger, TamperError for a row that is not the one enrolled."""
     with ledger.read() as connection:
-        payload = connection.execute(sa.select(t.reviewers.c.payload).where(t.reviewers.c.name == name)).scalar()
-    if payload is None:
+        found = trusted(connection, name)
+    if found is None:
         raise NotFound(f"reviewer {name!r}", expected="an enrolled reviewer", do="`grownet reviewers enroll` (by vote)")
-    return Reviewer.from_json(payload)
+    return found
 
 
 def reviewers(ledger: Ledger) -> list[Reviewer]:
     """All reviewers by name."""
     with ledger.read() as connection:
-        rows = connection.execute(sa.select(t.reviewers.c.payload).order_by(t.reviewers.c.name)).scalars().all()
-    return [Reviewer.from_json(row) for row in rows]
+        return _reviewers(connection)
 
 
 def add_operator(ledger: Ledger, new: Operator, actor: str) -> None:
@@ -82,3 +158,12 @@ def operators(ledger: Ledger) -> list[Operator]:
     with ledger.read() as connection:
         rows = connection.execute(sa.select(t.operators.c.payload).order_by(t.operators.c.name)).scalars().all()
     return [Operator.from_json(row) for row in rows]
+
+
+def _reviewers(reader: sa.Connection | Transaction) -> list[Reviewer]:
+    rows = reader.execute(sa.select(t.reviewers.c.payload).order_by(t.reviewers.c.name)).scalars().all()
+    return [Reviewer.from_json(row) for row in rows]
+
+
+def _known_as(one: Reviewer) -> set[str]:
+    return {word.strip().casefold() for word in (one.name, *one.identities)}

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from checks.ballots import is_author, judge_votes, verify_vote
 from errors import AdmissionRefused, ReleaseRefused, TamperError, VoteRefused
 from records import Approval, Vote, utc_now
+from stores.ledger import people
 from stores.ledger import tables as t
 from stores.ledger.ballots import Ballot, required, settle
 from stores.ledger.engine import Ledger, Transaction
@@ -147,6 +148,7 @@ def refuse_unvoted(transaction: Transaction, found: Ballot, ring: Ring) -> None:
 
     Raises:
         TamperError: when its votes do not approve it.
+        AdmissionRefused: for a vote that is not signed as it should be.
     """
     cast = _votes(transaction, found.id)
     for vote in cast:
@@ -174,10 +176,10 @@ def _decided(transaction: Transaction, found: Ballot, ring: Ring, at: datetime) 
 
 
 def _reviewer(transaction: Transaction, name: str) -> Reviewer:
-    payload = transaction.execute(sa.select(t.reviewers.c.payload).where(t.reviewers.c.name == name)).scalar()
-    if payload is None:
+    found = people.trusted(transaction, name)
+    if found is None:
         raise VoteRefused(f"reviewer {name[:TYPED_LENGTH]!r}", expected="an enrolled reviewer", got="a stranger")
-    return Reviewer.from_json(payload)
+    return found
 
 
 def _votes(reader: sa.Connection | Transaction, identity: str) -> list[Vote]:

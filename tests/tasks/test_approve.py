@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from configs.load import settings
-from errors import NotFound, StackError, UsageError
+from errors import NotFound, ReleaseRefused, StackError, UsageError
 from records import utc_now
 from stores.ledger import audit, people
 from tasks.approve import enroll, request, submit
@@ -32,11 +32,11 @@ def test_the_first_of_a_role_is_enrolled_directly_and_the_secret_is_shown_once(h
         assert audit.entries(ledger, "ada")[-1].action == "reviewer.enrolled"
 
 
-@pytest.mark.parametrize(("name", "role"), [("eve", "dev_ops"), ("ada", "privacy_officer")])
+@pytest.mark.parametrize(("name", "role"), [("eve", "dev_ops"), ("ada", "privacy_officer"), ("ada", "dev_ops")])
 def test_a_second_of_a_role_or_a_new_secret_takes_a_vote(house: House, name: str, role: str) -> None:
     away = house.settings.model_copy(update={"prefect_url": NOWHERE["GROWNET_PREFECT_URL"]})
     with pytest.raises(StackError, match="Prefect"):
-        enroll(away, house.config, name=name, role=role, email="", actor="olga")
+        enroll(away, house.config, name=name, role=role, email=f"{name}@example.org", actor="olga")
     with opened(house.settings, "reader") as ledger:
         assert {one.name: one.role for one in people.reviewers(ledger)} == {"ada": "dev_ops"}
 
@@ -46,12 +46,31 @@ def test_a_second_of_a_role_or_a_new_secret_takes_a_vote(house: House, name: str
 )
 def test_who_cannot_be_enrolled(house: House, name: str, role: str) -> None:
     with pytest.raises(UsageError, match="roles"):
-        enroll(house.settings, house.config, name=name, role=role, email="", actor="olga")
+        enroll(house.settings, house.config, name=name, role=role, email="bob@example.org", actor="olga")
+
+
+@pytest.mark.parametrize("email", ["", "bob", "@", "b @x.org", "Bob <bob@example.org>"])
+def test_an_address_is_needed(house: House, email: str) -> None:
+    with pytest.raises(UsageError, match="--email"):
+        enroll(house.settings, house.config, name="bob", role="privacy_officer", email=email, actor="olga")
+
+
+@pytest.mark.parametrize(
+    ("name", "email"),
+    [("ada2", "ada@example.org"), ("ada2", " Ada@Example.ORG "), ("ADA", "other@example.org")],
+)
+def test_one_person_is_not_enrolled_in_two_roles(house: House, name: str, email: str) -> None:
+    with pytest.raises(ReleaseRefused, match=r"ada \(dev_ops\)"):
+        enroll(house.settings, house.config, name=name, role="privacy_officer", email=email, actor="olga")
+    with opened(house.settings, "reader") as ledger:
+        assert [one.name for one in people.reviewers(ledger)] == ["ada"]
 
 
 def test_only_a_known_operator_enrols(house: House) -> None:
     with pytest.raises(NotFound, match="operators add"):
-        enroll(house.settings, house.config, name="bob", role="privacy_officer", email="", actor="mallory")
+        enroll(
+            house.settings, house.config, name="bob", role="privacy_officer", email="bob@example.org", actor="mallory"
+        )
 
 
 def test_a_vote_without_a_ballot(house: House) -> None:

@@ -321,6 +321,36 @@ def test_enrolling_by_vote(house: House, seats: Board) -> None:
         board.ask(seats, replace(asked, detail="{}", run="run-2"))
 
 
+def enrolment(seats: Board, **changes: object) -> Asked:
+    new = people.Reviewer(
+        name="dora",
+        role="privacy_officer",
+        secret=seats.vault.seal_code("dora", "JBSWY3DPEHPK3PXP"),
+        identities=("dora@example.org",),
+        enrolled_by="operator:olga",
+        at=utc_now(),
+    )
+    return Asked(model=ENROLMENT, verb="enroll", detail=replace(new, **changes).to_json().decode(), run="run-1")
+
+
+def test_nobody_is_enrolled_on_a_status_word(seats: Board) -> None:
+    found = board.ask(seats, enrolment(seats))
+    ballots.close(seats.ledger, found.id, "approved", "said who?", actor="release")
+    with pytest.raises(TamperError, match="votes that approve it"):
+        board.carry_out(seats, ballots.ballot(seats.ledger, found.id))
+    assert "dora" not in {one.name for one in people.reviewers(seats.ledger)}
+    assert ballots.ballot(seats.ledger, found.id).status == "void"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"role": "janitor"}, {"name": "d" * 65}, {"identities": ()}, {"identities": ("Ada@example.org",)}]
+)
+def test_who_cannot_be_enrolled_is_not_voted_on(seats: Board, changes: dict[str, object]) -> None:
+    with pytest.raises((UsageError, ReleaseRefused)):
+        board.ask(seats, enrolment(seats, **changes))
+    assert ballots.ballots(seats.ledger, ENROLMENT) == []
+
+
 def test_a_ballot_is_announced_once(house: House, seats: Board) -> None:
     asked = promote(house.candidate(1))
     for _ in range(2):

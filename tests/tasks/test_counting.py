@@ -1,15 +1,19 @@
+import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from msgspec.structs import replace
 
-from errors import RoleRefused
+from errors import RoleRefused, TamperError
 from records import utc_now
-from stores.ledger import audit, ballots, votes
+from stores.ledger import audit, ballots, people, tables, votes
 from stores.ledger.ballots import Ballot
 from stores.ledger.engine import Ledger
 from tasks import board, counting
+from tasks.operate import verify_audit
 from tasks.questions import Board
 from tasks.runs import Typed
 from tests.stores.ledger.world import MODEL, REVIEWERS
@@ -123,7 +127,6 @@ def test_authors_cannot_vote_by_name_or_by_address(house: House, seats: Board) -
 
 
 def test_a_second_person_of_a_role_is_refused(house: House, seats: Board, asked: Ballot) -> None:
-    from stores.ledger import people
     from stores.vault import totp_secret
 
     house.secrets["adam"] = totp_secret()
@@ -133,6 +136,37 @@ def test_a_second_person_of_a_role_is_refused(house: House, seats: Board, asked:
     assert vote(house, seats, asked, "ada").vote
     said = vote(house, seats, asked, "adam")
     assert (said.vote, "for which ada voted" in said.said) == (False, True)
+
+
+def test_a_sealed_secret_that_cannot_be_opened_is_no_vote(
+    house: House, seats: Board, asked: Ballot, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = people.reviewer(seats.ledger, "ada")
+    people.add_reviewer(seats.ledger, replace(known, secret="AAAA"), "release")
+    said = vote(house, seats, asked, "ada")
+    assert not said.vote
+    assert "the enrolment of ada cannot be trusted" in said.said
+    assert asked.id in caplog.text
+    assert votes.attempts(seats.ledger, asked.id, "ada") == 1
+
+
+def test_a_reviewer_whose_row_was_changed_has_no_vote(house: House, seats: Board, asked: Ballot) -> None:
+    forged = replace(people.reviewer(seats.ledger, "ada"), identities=("nobody@example.org",)).to_json().decode()
+    raw = sqlite3.connect(house.settings.home / "ledger.db")
+    with raw:
+        raw.execute("UPDATE reviewers SET payload = ? WHERE name = 'ada'", (forged,))
+    raw.close()
+    said = vote(house, seats, asked, "ada")
+    assert (said.vote, "audit log" in said.said) == (False, True)
+    with pytest.raises(TamperError, match="reviewer ada"):
+        verify_audit(house.settings)
+
+
+def test_the_wait_stays_bounded_however_often_somebody_tries(house: House, seats: Board, asked: Ballot) -> None:
+    with seats.ledger.write("release") as transaction:
+        rows = [{"ballot": asked.id, "reviewer": "", "reason": "empty", "at": utc_now()}] * 1100
+        transaction.execute(sa.insert(tables.attempts), rows)
+    assert counting.count(seats, asked, None).wait_seconds == counting.LONGEST_WAIT_SECONDS
 
 
 def test_attempts_are_limited_and_backed_off(house: House, seats: Board, asked: Ballot) -> None:

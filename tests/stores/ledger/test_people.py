@@ -1,7 +1,9 @@
+import sqlite3
+
 import pytest
 from msgspec.structs import replace
 
-from errors import NotFound, RoleRefused
+from errors import NotFound, ReleaseRefused, RoleRefused, TamperError
 from stores.ledger import audit, people
 from stores.vault import Vault
 from tests.stores.ledger.world import NOON, World
@@ -40,3 +42,47 @@ def test_operators(world: World) -> None:
     people.add_operator(operator, ada, "ada")
     people.add_operator(operator, replace(ada, added_by="eve"), "eve")
     assert people.operators(operator) == [ada]
+
+
+def test_without_a_vote_only_the_first_of_a_role_is_enrolled(world: World) -> None:
+    world.enrol({"ada": "data_science_lead"})
+    ada = people.reviewer(world.release, "ada")
+    for name, role in (("eve", "data_science_lead"), ("ada", "dev_ops")):
+        with pytest.raises(ReleaseRefused, match="a role that has nobody"):
+            people.add_reviewer(world.release, replace(ada, name=name, role=role), "olga", first=True)
+    people.add_reviewer(world.release, replace(ada, name="eve", role="dev_ops"), "olga", first=True)
+
+
+@pytest.mark.parametrize(("name", "identity"), [("Ada", "x@example.org"), ("eve", "ADA@example.org"), ("eve", "ada")])
+def test_a_name_or_address_of_somebody_else(world: World, name: str, identity: str) -> None:
+    ada = people.Reviewer(
+        name="ada", role="dev_ops", secret="x", identities=("ada@example.org",), enrolled_by="ballot", at=NOON
+    )
+    people.add_reviewer(world.release, ada, "release")
+    twin = replace(ada, name=name, role="privacy_officer", identities=(identity,))
+    with pytest.raises(ReleaseRefused, match="not enrolled"):
+        people.add_reviewer(world.release, twin, "release")
+    assert people.reviewers(world.release) == [ada]
+
+
+@pytest.mark.parametrize("what", ["changed", "slipped in", "taken away"])
+def test_a_row_that_is_not_the_one_enrolled(world: World, what: str) -> None:
+    world.enrol()
+    assert people.verify(world.release) == 3
+    ada = people.reviewer(world.release, "ada")
+    raw = sqlite3.connect(world.folder / "ledger.db")
+    with raw:
+        if what == "changed":
+            forged = replace(ada, identities=("nobody@example.org",)).to_json().decode()
+            raw.execute("UPDATE reviewers SET payload = ? WHERE name = 'ada'", (forged,))
+        elif what == "slipped in":
+            forged = replace(ada, name="eve").to_json().decode()
+            raw.execute("INSERT INTO reviewers VALUES ('eve', 'dev_ops', ?)", (forged,))
+        else:
+            raw.execute("DELETE FROM reviewers WHERE name = 'ada'")
+    raw.close()
+    if what != "taken away":
+        with pytest.raises(TamperError, match="audit log"):
+            people.reviewer(world.release, "ada" if what == "changed" else "eve")
+    with pytest.raises(TamperError, match="eve" if what == "slipped in" else "ada"):
+        people.verify(world.release)
