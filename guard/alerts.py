@@ -156,6 +156,25 @@ def guard_failing(model: str, error: str, defaults: Defaults, at: datetime) -> O
     )
 
 
+def courier_died(error: str, defaults: Defaults, at: datetime) -> OutboxEvent:
+    """The thread that delivers alerts ended; it was begun again, but some may be late."""
+    return _alert(
+        key=[error, at.isoformat(), "courier_died"],
+        level="warning",
+        model="grownet",
+        title="the delivery of alerts failed",
+        body=AlertBody(
+            what=error,
+            evidence={},
+            done="the delivery was begun again; every model is watched as before",
+            owner=defaults.owners.monitor,
+            next="Mend the cause, see the guard's log; alerts that wait in the outbox may be late.",
+            link="grownet doctor",
+        ),
+        at=at,
+    )
+
+
 def evidence(verdict: GuardVerdict) -> dict[str, Any]:
     """The figures of a verdict by name, for people."""
     inputs = verdict.inputs

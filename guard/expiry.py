@@ -48,9 +48,8 @@ def close_dead(hand: Hand, watch: Watch) -> None:
 def _close(  # noqa: PLR0917 - what to close, how, and what to say
     hand: Hand, watch: Watch, found: Ballot, status: ballots.Status, why: str, alert: OutboxEvent
 ) -> None:
-    hand.tell()  # refused when another guard leads by now
     try:
-        ballots.close(hand.ledger, found.id, status, why, actor=ACTOR, at=alert.at)
+        ballots.close(hand.ledger, found.id, status, why, actor=ACTOR, at=alert.at, epoch=hand.epoch)
     except ReleaseRefused as refused:  # decided at the last moment
         log.info("%s: %s", watch.model, refused)
         return

@@ -18,15 +18,16 @@ from types import FrameType
 
 from checks.judge import judge, memory_of
 from configs.schema import Config, Settings
-from errors import GrownetError, LedgerUnavailable, RevisionConflict, StackError
+from errors import GrownetError, LedgerUnavailable, RevisionConflict
 from guard import alerts
 from guard.expiry import asked_besides, close_dead
 from guard.lease import Leadership
-from guard.outbox import Courier
+from guard.outbox import ACTOR, Courier, Delivery
 from guard.readback import champion_trips, read_back
 from guard.rollout import Hand, carry_out
 from guard.watch import Watch, look, restored
 from records import utc_now
+from stores.ledger import outbox
 from stores.ledger.engine import Ledger
 from stores.ledger.signing import Signer
 from stores.vault import Vault
@@ -113,20 +114,19 @@ def run(settings: Settings, config: Config, stop: threading.Event) -> None:
     leadership = Leadership(ledger, _holder(), config.defaults.guard.lease_seconds)
     guard = Guard(ledger, signer, config, leadership)
     courier = Courier(ledger, settings, config.defaults.alerts, lambda: guard.leads)
-    delivery = threading.Thread(target=courier.run, args=(stop, seconds), name="outbox")
-    delivery.start()
+    delivery = Delivery(courier, stop, seconds)
     log.info("guarding %s, a tick every %g s", ", ".join(config.models) or "no model", seconds)
 
     def tick() -> None:
-        if not delivery.is_alive():
-            raise StackError("guard: the outbox thread", expected="that it runs", got="its end", do="see the log above")
         guard.tick()
+        if died := delivery.keep():
+            outbox.add(ledger, [alerts.courier_died(died, config.defaults, utc_now())], ACTOR)
 
     try:
         _ticking(tick, stop, seconds)
     finally:
         stop.set()
-        delivery.join()
+        delivery.close()
         _given_back(leadership)
         ledger.close()
         log.info("stopped")

@@ -69,8 +69,7 @@ def _save(hand: Hand, watch: Watch, verdict: GuardVerdict) -> None:
         old = (verdict.at - last.at).total_seconds() >= SAVE_SECONDS
         if not old or last.matured == verdict.matured:
             return
-    hand.tell()  # refused when another guard leads by now
-    verdicts.save(hand.ledger, verdict, ACTOR)
+    verdicts.save(hand.ledger, verdict, ACTOR, hand.epoch)
     if last is None or _says(last) != _says(verdict):
         log.info("%s r%d %s %s: %s", verdict.model, verdict.revision, verdict.arm, state_of(verdict), verdict.reason)
     watch.saved = verdict

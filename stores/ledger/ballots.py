@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from errors import NotFound, ReleaseRefused
 from records import BallotSubject, Record, Rollout, digest_of, utc_now
+from stores.ledger import leases
 from stores.ledger import tables as t
 from stores.ledger.engine import Ledger, Transaction
 
@@ -110,15 +111,28 @@ def ballots(ledger: Ledger, model: str = "") -> list[Ballot]:
 
 
 def close(
-    ledger: Ledger, identity: str, status: Status, reason: str, *, actor: str, at: datetime | None = None
+    ledger: Ledger,
+    identity: str,
+    status: Status,
+    reason: str,
+    *,
+    actor: str,
+    at: datetime | None = None,
+    epoch: int | None = None,
 ) -> Ballot:
     """Ends a ballot; ending it the same way again changes nothing.
 
+    Args:
+        epoch: of the guard's lease, when the guard closes it.
+
     Raises:
         ReleaseRefused: when it ended in another way before.
+        RevisionConflict: when the lease has a newer epoch.
     """
     with ledger.write(actor) as transaction:
         transaction.head()
+        if epoch is not None:
+            leases.refuse_stale(transaction, leases.GUARD, epoch)
         return settle(transaction, required(transaction, identity), status, reason, at or utc_now())
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+import msgspec
 import sqlalchemy as sa
 
 from errors import NotFound
@@ -35,11 +36,29 @@ def add(ledger: Ledger, events: Iterable[OutboxEvent], actor: str) -> None:
 
 
 def pending(ledger: Ledger, limit: int, at: datetime | None = None) -> list[OutboxEvent]:
-    """Events to deliver now, oldest first."""
-    due = sa.select(outbox.c.payload).where(outbox.c.delivered_at.is_(None), outbox.c.not_before <= (at or utc_now()))
+    """Events to deliver now, oldest first; those nobody can read are left out."""
+    return due(ledger, limit, at)[0]
+
+
+def due(ledger: Ledger, limit: int, at: datetime | None = None) -> tuple[list[OutboxEvent], dict[str, str]]:
+    """At most `limit` events to deliver now, oldest first; and by id why a row is no event, for `failed`."""
+    query = sa.select(outbox.c.id, outbox.c.payload).where(
+        outbox.c.delivered_at.is_(None), outbox.c.not_before <= (at or utc_now())
+    )
     with ledger.read() as connection:
-        rows = connection.execute(due.order_by(outbox.c.at, outbox.c.id).limit(limit)).scalars().all()
-    return [OutboxEvent.from_json(row) for row in rows]
+        rows = connection.execute(query.order_by(outbox.c.at, outbox.c.id).limit(limit)).all()
+    events, bad = [], {}
+    for row in rows:
+        try:
+            event = OutboxEvent.from_json(row.payload)
+        except msgspec.DecodeError as error:
+            bad[row.id] = f"no event can be read from it: {error}"
+            continue
+        if event.id == row.id:
+            events.append(event)
+        else:
+            bad[row.id] = f"holds another event: {event.id}"
+    return events, bad
 
 
 def sent(ledger: Ledger, event: str, channel: str, actor: str, at: datetime | None = None) -> None:

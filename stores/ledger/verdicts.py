@@ -8,14 +8,24 @@ import sqlalchemy as sa
 
 from errors import NotFound
 from records import GuardVerdict
+from stores.ledger import leases
 from stores.ledger import tables as t
 from stores.ledger.engine import Ledger
 
 
-def save(ledger: Ledger, verdict: GuardVerdict, actor: str) -> None:
-    """Writes a verdict; an id that is there already is left as it is."""
+def save(ledger: Ledger, verdict: GuardVerdict, actor: str, epoch: int | None = None) -> None:
+    """Writes a verdict; an id that is there already is left as it is.
+
+    Args:
+        epoch: of the guard's lease.
+
+    Raises:
+        RevisionConflict: when the lease has a newer epoch.
+    """
     row = {"id": verdict.id, "model": verdict.model, "at": verdict.at, "payload": verdict.to_json().decode()}
     with ledger.write(actor) as transaction:
+        if epoch is not None:
+            leases.refuse_stale(transaction, leases.GUARD, epoch)
         if transaction.execute(sa.select(t.verdicts.c.id).where(t.verdicts.c.id == verdict.id)).first() is None:
             transaction.execute(sa.insert(t.verdicts).values(**row))
 

@@ -6,10 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 
+import pytest
+
 from errors import RevisionConflict
 from guard.lease import Leadership
-from stores.ledger import leases
+from stores.ledger import ballots, leases, verdicts
 from tests.guard.town import Town
+from tests.stores.ledger.test_verdicts import DROP
+from tests.stores.ledger.world import MODEL, arm, subject
 
 
 def soon(ask: Callable[[], int | None]) -> int:
@@ -63,3 +67,21 @@ def test_only_the_leader_judges(town: Town) -> None:
     stands_by.tick()
     assert (leads.leads, stands_by.leads) == (True, False)
     assert len(town.verdicts()) == 1
+
+
+def test_nothing_is_written_under_an_epoch_that_is_over(town: Town) -> None:
+    """In the transaction of the write itself: a guard that slept between looking and writing is refused too."""
+    town.enrol()
+    ledger, asked = town.ledgers["guard"], town.ask(subject(arm(1), 0))
+    epoch = leases.acquire(ledger, leases.GUARD, "one", 0.001)
+    assert epoch is not None
+    newer = soon(lambda: leases.acquire(ledger, leases.GUARD, "two", 60))
+    with pytest.raises(RevisionConflict, match=f"epoch {newer}"):
+        ballots.close(ledger, asked.id, "expired", "nobody came", actor="guard", epoch=epoch)
+    with pytest.raises(RevisionConflict, match=f"epoch {newer}"):
+        verdicts.save(ledger, DROP, "guard", epoch)
+    assert ballots.open_for(ledger, MODEL) == asked
+    assert verdicts.verdicts(ledger, MODEL) == []
+    verdicts.save(ledger, DROP, "guard", newer)
+    assert ballots.close(ledger, asked.id, "expired", "nobody came", actor="guard", epoch=newer).status == "expired"
+    assert verdicts.verdicts(ledger, MODEL) == [DROP]

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,9 +18,9 @@ import pytest
 from configs.schema import Config, Settings
 from errors import WrongLedger
 from guard.loop import run
-from records import utc_now
+from records import OutboxEvent, utc_now
 from stack.endpoints import endpoints
-from stores.ledger import leases
+from stores.ledger import leases, outbox
 from stores.ledger.engine import Ledger
 from tests.checks.traffic import live
 from tests.guard.test_rollout import GOOD, content, promoted, traffic
@@ -130,6 +130,27 @@ def test_a_ledger_that_goes_and_comes_back(town: Town, caplog: pytest.LogCapture
         until(lambda: town.plan().step > 0)
     ticks_away = [line for line in caplog.messages if "no file" in line and "outbox" not in line]
     assert len(ticks_away) == 1  # said once, not at every tick
+
+
+def test_a_courier_that_dies_does_not_end_the_judging(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pending(*_: object) -> None:
+        raise ZeroDivisionError("a library")
+
+    monkeypatch.setattr("guard.outbox.outbox.due", pending)
+
+    def waiting(at: datetime) -> list[OutboxEvent]:
+        return outbox.pending(town.ledgers["reader"], 100, at)
+
+    town.begin(1)
+    with running(settings(town.folder), config()) as thread:
+        until(town.verdicts)
+        monkeypatch.undo()
+        tomorrow = utc_now() + timedelta(days=1)  # one that Prefect did not take waits
+        until(lambda: "the delivery of alerts failed" in [one.title for one in waiting(tomorrow)])
+        town.follow()
+        town.count(traffic(1, 3000, GOOD))
+        until(lambda: town.plan().step > 0)
+        assert thread.is_alive()
 
 
 def test_a_ledger_that_is_away_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from msgspec import to_builtins
 from msgspec.structs import replace
 
 from configs.load import load
 from configs.schema import Settings
-from guard.outbox import Courier, channels
+from guard.outbox import Courier, Delivery, channels
 from records import AlertBody, OutboxEvent, utc_now
 from stack.endpoints import Mailbox, endpoints
-from stores.ledger import outbox
+from stores import notify
+from stores.ledger import outbox, tables
 from stores.ledger.engine import Ledger
 from tests.guard.town import settings
 
@@ -222,3 +225,56 @@ def deliver_until_empty(post: Post, courier: Courier) -> None:
         assert utc_now() < deadline
         courier.deliver(STOP)
         pause.wait(0.05)
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [("no json", "no event"), ("{}", "no event"), (alert(8).to_json().decode(), "another event: alert-8")],
+)
+def test_a_row_nobody_can_read_is_set_aside_and_told_once(
+    post: Post, payload: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with sqlite3.connect(post.settings.home / "ledger.db") as connection:
+        for number in range(60):  # more than one pass takes
+            connection.execute(
+                "INSERT INTO outbox (id, at, payload, failures, last_failure, not_before) VALUES (?, 0, ?, 0, '', 0)",
+                (f"bad-{number}", payload),
+            )
+    connection.close()
+    post.queue(alert(1))
+    courier = post.courier()
+    assert [courier.deliver(STOP), courier.deliver(STOP)] == [0, 1]
+    assert [told["text"] for told in post.box.slack] == ["CRITICAL recommendation: something 1"]
+    courier.deliver(STOP)
+    assert len([line for line in caplog.messages if "bad-7 set aside" in line]) == 1
+    with post.ledger.read() as reading:
+        noted = reading.execute(sa.select(tables.outbox.c.last_failure).where(tables.outbox.c.id == "bad-7")).scalar()
+    assert said in str(noted)
+
+
+def test_an_event_the_courier_dies_over_does_not_stop_the_others(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, deadly = notify.slack, alert(1).id
+
+    def slack(url: str, event: OutboxEvent) -> None:
+        if event.id == deadly:
+            raise ZeroDivisionError("a library")
+        real(url, event)
+
+    monkeypatch.setattr(notify, "slack", slack)
+    post.queue(alert(1), alert(2))
+    stop = threading.Event()
+    delivery = Delivery(post.courier(), stop, 0.01)
+    told: list[str] = []
+    deadline = utc_now() + timedelta(seconds=10)
+    while post.waiting() != ["alert-1"] or len(told) < 1:
+        assert utc_now() < deadline
+        told += [reason] if (reason := delivery.keep()) else []
+        STOP.wait(0.01)
+    deadly = ""
+    while post.waiting():
+        assert utc_now() < deadline
+        told += [reason] if (reason := delivery.keep()) else []
+        STOP.wait(0.01)
+    stop.set()
+    delivery.close()
+    assert told == ["ZeroDivisionError: a library"]
