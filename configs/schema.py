@@ -184,7 +184,8 @@ class Owners(Strict):
 class ApprovalConfig(Strict):
     roles: dict[Literal["promote", "unfreeze", "resume", "restore", "advance", "enroll"], tuple[str, ...]]
     expires_seconds: Seconds
-    max_attempts: int = Field(ge=1)  # invalid submissions of one reviewer on one ballot
+    max_attempts: int = Field(ge=1)  # invalid submissions in a reviewer's name within lock_seconds
+    lock_seconds: Seconds
     backoff_seconds: Seconds  # doubled after each invalid submission of the same reviewer
 
     @field_validator("roles")

@@ -57,7 +57,7 @@ def release(model: str, candidate: str = "", verb: Verb = "promote", detail: str
         if found.status != "open":
             break
         wait_for_vote(found, key, said)
-        found, said = counted(found.id, key)
+        found, said = answered(found.id, key)
     return outcome(conclude(found.id))
 
 
@@ -110,18 +110,11 @@ def count_vote(ballot: str, key: str) -> tuple[Ballot, str]:
         submitted = runs.typed(seats.settings, run, key)
         counted = counting.count(seats, ballots.ballot(seats.ledger, ballot), submitted)
         runs.forget(seats.settings, run)
-        found = board.lapse(seats, ballots.ballot(seats.ledger, ballot), utc_now())
-    get_run_logger().info("%s: %s", "a vote" if counted.vote else "no vote", counted.said)
+        found, said = board.lapse(seats, ballots.ballot(seats.ledger, ballot), utc_now()), counted.said
+        _publish(seats, found, "" if counted.vote else said)
+    get_run_logger().info("%s: %s", "a vote" if counted.vote else "no vote", said)
     time.sleep(counted.wait_seconds)
-    return found, "" if counted.vote else counted.said
-
-
-def counted(ballot: str, key: str) -> tuple[Ballot, str]:
-    """Counts an answer. What was typed is deleted from Prefect however that ends, after the last try."""
-    try:
-        return count_vote(ballot, key)
-    finally:
-        runs.forget(settings(), str(flow_run.id))
+    return found, "" if counted.vote else said
 
 
 @step

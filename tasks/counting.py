@@ -97,14 +97,12 @@ def _vote(board: Board, found: Ballot, form: dict[str, str], at: datetime) -> tu
         expected = "reviewer, decision (yes or no), reason and code"
         got = "an empty form" if len(missing) == len(LENGTHS) else f"no {missing}" if missing else form["decision"]
         raise VoteRefused("submission", expected=expected, got=got, do="fill in all four")
-    name, limit = form["reviewer"], found.question.max_attempts
+    name = form["reviewer"]
     try:
         known = people.reviewer(board.ledger, name)
     except NotFound:
         raise VoteRefused(f"reviewer {name!r}", expected="an enrolled reviewer", got="a stranger") from None
-    if votes.attempts(board.ledger, found.id, name) >= limit:
-        do = "ask for a new ballot"
-        raise VoteRefused(f"reviewer {name}", expected=f"at most {limit} attempts on a ballot", got="more", do=do)
+    votes.refuse_locked(board.ledger, found, name, at)  # before the code is looked at: a guess is not answered
     step = matching_step(board.vault.open_code(name, known.secret), form["code"], at)
     if step is None:
         expected, do = "the code shown at that moment", "type the next one from your authenticator"

@@ -224,6 +224,7 @@ def _question(config: Config, asked: Asked, at: datetime, subject: BallotSubject
         page=page,
         required_roles=rules.roles[asked.verb],
         max_attempts=rules.max_attempts,
+        lock_seconds=rules.lock_seconds,
         opened_by=asked.opened_by,
         opened_at=at,
         expires_at=at + timedelta(seconds=rules.expires_seconds),

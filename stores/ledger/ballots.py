@@ -35,7 +35,8 @@ class Question(Record, frozen=True, kw_only=True):
     required_roles: tuple[str, ...]
     candidate: str = ""
     barred: tuple[str, ...] = ()  # authors, who cannot vote
-    max_attempts: int = 5  # submissions of one reviewer that were no vote
+    max_attempts: int = 5  # submissions in one name that were no vote, within lock_seconds
+    lock_seconds: float = 1800.0
     opened_by: str
     opened_at: datetime
     expires_at: datetime

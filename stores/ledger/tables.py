@@ -7,6 +7,7 @@ All times are UTC, stored as integer microseconds since 1970.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -258,13 +259,14 @@ APPEND_ONLY = (
 
 
 def triggers(dialect: str) -> list[str]:
-    """The statements that make history unchangeable for everybody, also for one who opens the file by hand."""
+    """The statements that make history unchangeable: also for one who opens the file, as long as the triggers stand."""
     if dialect == "sqlite":
         return [*_sqlite_triggers()]
     return [*_postgres_triggers()]
 
 
 def _sqlite_triggers() -> list[str]:
+    """REPLACE and a second INSERT fire no trigger for DELETE in SQLite, so a key that is there is refused before."""
     made = [
         f"CREATE TRIGGER IF NOT EXISTS {table}_{verb.lower()} BEFORE {verb} ON {table} "
         f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
@@ -274,14 +276,44 @@ def _sqlite_triggers() -> list[str]:
     closed = (
         "CREATE TRIGGER IF NOT EXISTS ballots_update BEFORE UPDATE ON ballots "
         "WHEN OLD.status <> NEW.status AND OLD.status NOT IN ('open', 'approved') "
-        "OR OLD.id <> NEW.id OR OLD.payload <> NEW.payload "
+        "OR OLD.status <> NEW.status AND NEW.status = 'open' "
+        "OR OLD.id <> NEW.id OR OLD.rowid <> NEW.rowid OR OLD.payload <> NEW.payload "
         "BEGIN SELECT RAISE(ABORT, 'a ballot is closed once and never rewritten'); END"
     )
     kept = (
         "CREATE TRIGGER IF NOT EXISTS ballots_delete BEFORE DELETE ON ballots "
         "BEGIN SELECT RAISE(ABORT, 'ballots are kept'); END"
     )
-    return [*made, closed, kept]
+    return [*made, *map(_once, (*APPEND_ONLY, "ballots")), closed, kept]
+
+
+def _once(table: str) -> str:
+    """Refuses an INSERT that would push out a row: one with its rowid, its key or anything else that is unique."""
+    same = " OR ".join(["rowid = NEW.rowid", *map(_same, _unique(metadata.tables[table]))])
+    return (
+        f"CREATE TRIGGER IF NOT EXISTS {table}_insert BEFORE INSERT ON {table} "  # noqa: S608 - names of our own tables
+        f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {same}) "
+        f"BEGIN SELECT RAISE(ABORT, 'UNIQUE: {table} is append-only'); END"
+    )
+
+
+def _unique(table: sa.Table) -> list[tuple[list[str], str]]:
+    """Columns that are unique together, and the condition under which they are."""
+    bound = [one for one in table.constraints if isinstance(one, sa.PrimaryKeyConstraint | sa.UniqueConstraint)]
+    found = [([column.name for column in one.columns], "") for one in bound]
+    for index in table.indexes:
+        if index.unique:
+            where = index.dialect_options["sqlite"]["where"]
+            said = "" if where is None else str(where.compile(compile_kwargs={"literal_binds": True}))
+            found.append(([column.name for column in index.columns], said))
+    return found
+
+
+def _same(unique: tuple[list[str], str]) -> str:
+    columns, where = unique
+    equal = [f"{name} = NEW.{name}" for name in columns]
+    both = [where, re.sub(r"\b\w+\.(?=\w)", "NEW.", where)] if where else []  # of the row there and of the new one
+    return "(" + " AND ".join([*equal, *both]) + ")"
 
 
 def _postgres_triggers() -> list[str]:

@@ -1,12 +1,12 @@
 """Votes: taken once, signed, counted with every signature checked; and submissions that were no vote.
 
 Written by the release flow only. One person, one role, one vote; a code counts once per reviewer; what was no vote
-is kept and limited.
+is kept, and limited in each stretch of time.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from msgspec.structs import replace
@@ -74,12 +74,16 @@ def record_vote(ledger: Ledger, vote: Vote, time_step: int, *, signer: Signer) -
 
 
 def record_invalid(ledger: Ledger, identity: str, reviewer: str, reason: str, at: datetime | None = None) -> int:
-    """Notes a submission that was no vote; returns how many this reviewer has on this ballot."""
+    """Notes a submission that was no vote; returns how many there are on this ballot in this name.
+
+    One that came while the name was locked was not judged: it stands in the audit log only, and does not prolong the lock.
+    """
     name, now = reviewer[:TYPED_LENGTH], at or utc_now()
     with ledger.write("release") as transaction:
-        required(transaction, identity)
-        row = {"ballot": identity, "reviewer": name, "reason": reason, "at": now}
-        transaction.execute(sa.insert(t.attempts).values(**row))
+        found = required(transaction, identity)
+        if not _locked(transaction, found, name, now):
+            row = {"ballot": identity, "reviewer": name, "reason": reason, "at": now}
+            transaction.execute(sa.insert(t.attempts).values(**row))
         transaction.audit("vote.invalid", identity, {"reviewer": name, "reason": reason}, now)
         return _attempts(transaction, identity, name)
 
@@ -88,6 +92,12 @@ def attempts(ledger: Ledger, identity: str, reviewer: str = "") -> int:
     """Submissions on a ballot that were no vote, of one reviewer or of all."""
     with ledger.read() as connection:
         return _attempts(connection, identity, reviewer[:TYPED_LENGTH])
+
+
+def refuse_locked(ledger: Ledger, found: Ballot, reviewer: str, at: datetime) -> None:
+    """Raises VoteRefused when a name was tried too often in the time before `at`, on whatever ballot."""
+    with ledger.read() as connection:
+        _refuse_locked(connection, found, reviewer[:TYPED_LENGTH], at)
 
 
 def _refuse_late(found: Ballot, vote: Vote) -> None:
@@ -126,13 +136,7 @@ def _refuse_repeat(transaction: Transaction, found: Ballot, vote: Vote, time_ste
                 expected="a role that has not voted",
                 got=f"{vote.role}, for which {other.reviewer} voted {other.decision}",
             )
-    if _attempts(transaction, found.id, vote.reviewer) >= found.question.max_attempts:
-        raise VoteRefused(
-            f"reviewer {vote.reviewer}",
-            expected=f"at most {found.question.max_attempts} attempts",
-            got="more",
-            do="ask for a new ballot",
-        )
+    _refuse_locked(transaction, found, vote.reviewer, vote.cast_at)
     mine = sa.and_(t.used_codes.c.reviewer == vote.reviewer, t.used_codes.c.time_step == time_step)
     if transaction.execute(sa.select(t.used_codes.c.ballot).where(mine)).first() is not None:
         raise VoteRefused(
@@ -141,6 +145,24 @@ def _refuse_repeat(transaction: Transaction, found: Ballot, vote: Vote, time_ste
             got="a used one",
             do="wait for the next code",
         )
+
+
+def _refuse_locked(reader: sa.Connection | Transaction, found: Ballot, reviewer: str, at: datetime) -> None:
+    if _locked(reader, found, reviewer, at):
+        minutes = found.question.lock_seconds / 60
+        raise VoteRefused(
+            f"reviewer {reviewer}",
+            expected=f"at most {found.question.max_attempts} attempts in {minutes:g} minutes",
+            got="more",
+            do="wait, and try again; if it was not you, tell the owner of approvals",
+        )
+
+
+def _locked(reader: sa.Connection | Transaction, found: Ballot, reviewer: str, at: datetime) -> bool:
+    """True when a name has spent its attempts: of one person on all ballots, so that more ballots give no more guesses."""
+    since = at - timedelta(seconds=found.question.lock_seconds)
+    query = sa.select(sa.func.count()).select_from(t.attempts).where(t.attempts.c.reviewer == reviewer)
+    return int(reader.execute(query.where(t.attempts.c.at > since)).scalar_one()) >= found.question.max_attempts
 
 
 def refuse_unvoted(transaction: Transaction, found: Ballot, ring: Ring) -> None:

@@ -180,6 +180,15 @@ def test_attempts_are_limited_and_backed_off(house: House, seats: Board, asked: 
     assert vote(house, seats, asked, "ben").vote  # nobody else is locked out
 
 
+def test_whoever_was_locked_out_by_a_stranger_votes_after_the_window(house: House, seats: Board, asked: Ballot) -> None:
+    before = utc_now()
+    for second in range(asked.question.max_attempts + 3):
+        counting.count(seats, asked, typed(house, "ada", before + timedelta(seconds=second), code="000000"))
+    window = timedelta(seconds=asked.question.lock_seconds)
+    assert not counting.count(seats, asked, typed(house, "ada", before + window / 2)).vote
+    assert counting.count(seats, asked, typed(house, "ada", before + window + timedelta(seconds=10))).vote
+
+
 def test_a_submission_counted_twice_is_one_vote(house: House, seats: Board, asked: Ballot) -> None:
     form, wrong = typed(house, "ada", utc_now()), typed(house, "ben", utc_now(), code="000000")
     assert [counting.count(seats, asked, form).vote for _ in range(2)] == [True, True]

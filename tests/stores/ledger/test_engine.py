@@ -138,6 +138,50 @@ class TestHistory:
             raw.execute(change)
         raw.close()
 
+    @pytest.mark.parametrize("table", [*t.APPEND_ONLY, "ballots"])
+    @pytest.mark.parametrize("by", ["key", "rowid"])
+    def test_no_row_is_replaced(self, tmp_path: Path, table: str, by: str) -> None:
+        with opened(tmp_path):
+            pass
+        raw = sqlite3.connect(tmp_path / "ledger.db")
+        columns = [row[1] for row in raw.execute(f"PRAGMA table_info({table})")]
+        raw.execute(f"INSERT INTO {table} VALUES ({','.join('1' for _ in columns)})")
+        keys = [column.name for column in t.metadata.tables[table].primary_key]
+        values = {name: "1" if by == "key" and name in keys else "2" for name in columns}
+        if by == "rowid" and table != "attempts":  # whose key is the rowid
+            values["rowid"] = str(raw.execute(f"SELECT rowid FROM {table}").fetchone()[0])
+        names, given = ", ".join(values), ", ".join(values.values())
+        if not (by == "rowid" and table == "attempts"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                raw.execute(f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({given})")
+        fresh = ", ".join("3" for _ in columns)
+        raw.execute(f"INSERT OR REPLACE INTO {table} VALUES ({fresh})")
+        assert raw.execute(f"SELECT count(*) FROM {table}").fetchone() == (2,)
+        raw.close()
+
+    @pytest.mark.parametrize(
+        ("table", "there", "new"),
+        [
+            ("votes", "'b', 'ada', 'dev_ops', 'yes'", "'b', 'eve', 'dev_ops', 'no'"),
+            (
+                "releases",
+                "'m', 1, 1, 'a', 'k', 's', 'ballot', 'x', '{}'",
+                "'m', 2, 1, 'a', 'k', 's', 'ballot', 'x', '{}'",
+            ),
+            ("ballots", "'b1', 'm', 'open', NULL, '', '{}'", "'b2', 'm', 'open', NULL, '', '{}'"),
+        ],
+    )
+    def test_nor_pushed_out_by_another_key_that_is_unique(
+        self, tmp_path: Path, table: str, there: str, new: str
+    ) -> None:
+        with opened(tmp_path):
+            pass
+        raw = sqlite3.connect(tmp_path / "ledger.db")
+        raw.execute(f"INSERT INTO {table} VALUES ({there})")
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            raw.execute(f"INSERT OR REPLACE INTO {table} VALUES ({new})")
+        raw.close()
+
 
 class TestAway:
     def test_a_missing_ledger_is_not_made_unless_asked(self, tmp_path: Path) -> None:

@@ -128,6 +128,28 @@ def test_attempts_are_counted_and_limited(world: World, asked: ballots.Ballot) -
     assert [entry.action for entry in audit.entries(world.release, asked.id)].count("vote.invalid") == 5
 
 
+def test_a_lock_ends_and_is_not_prolonged_while_it_holds(world: World, asked: ballots.Ballot) -> None:
+    for number in range(5):
+        votes.record_invalid(world.release, asked.id, "ada", "wrong code", NOON + timedelta(seconds=number))
+    for minute in range(1, 30):  # somebody goes on
+        votes.record_invalid(world.release, asked.id, "ada", "locked", NOON + timedelta(minutes=minute))
+    assert votes.attempts(world.release, asked.id, "ada") == 5
+    assert [entry.action for entry in audit.entries(world.release, asked.id)].count("vote.invalid") == 34
+    refused(world, replace(plain(asked), cast_at=NOON + timedelta(minutes=29)), "at most 5 attempts in 30 minutes")
+    later = replace(plain(asked), cast_at=NOON + timedelta(minutes=31))
+    assert votes.record_vote(world.release, later, 1, signer=world.signer("release")).status == "open"
+
+
+def test_another_ballot_gives_no_more_guesses(world: World, asked: ballots.Ballot) -> None:
+    other = world.ask(subject(arm(1, "demand"), 0, model="demand"))
+    for number in range(5):
+        votes.record_invalid(world.release, (asked, other)[number % 2].id, "ada", "wrong code", NOON)
+    refused(world, plain(asked), "at most 5 attempts")
+    with pytest.raises(VoteRefused, match="at most 5 attempts"):
+        votes.refuse_locked(world.release, other, "ada", NOON)
+    votes.refuse_locked(world.release, other, "ben", NOON)
+
+
 def test_what_a_stranger_typed_is_cut(world: World, asked: ballots.Ballot) -> None:
     assert votes.record_invalid(world.release, asked.id, "x" * 10_000, "a stranger", NOON) == 1
     assert votes.attempts(world.release, asked.id, "x" * 10_000) == 1
