@@ -16,6 +16,7 @@ from itertools import count
 from typing import Any, Literal
 
 from prefect import State, flow, get_run_logger, suspend_flow_run, task
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.input import RunInput
 from prefect.runtime import flow_run
@@ -34,12 +35,15 @@ LATE = timedelta(seconds=60)  # a run waits this much longer than its ballot: a 
 
 
 class Vote(RunInput):
-    """The form. It takes any text: what is typed is judged inside, so that a wrong code asks again and fails nothing."""
+    """The form. Any text passes: what is typed is judged inside, so that a wrong code asks again and fails nothing.
 
-    reviewer: str = Field(default="", description="your enrolled name")
-    decision: Literal["", "yes", "no"] = Field(default="", description="one no refuses")
-    reason: str = Field(default="", description="kept with your vote and shown to the others")
-    code: str = Field(default="", description="the six digits your authenticator shows now; they count once")
+    Titles and no descriptions: each line here leaves one less for the page above it.
+    """
+
+    reviewer: str = Field(title="Your enrolled name")
+    decision: Literal["yes", "no"] = Field(title="Decision (one no refuses)")
+    reason: str = Field(title="Reason, shown to the others")
+    code: str = Field(title="Code your authenticator shows now, good for once")
 
 
 @flow(name="release", flow_run_name="{verb}-{model}", description=__doc__, persist_result=False)
@@ -82,6 +86,8 @@ def open_ballot(model: str, candidate: str, verb: Verb, detail: str) -> Ballot:
     asked = Asked(model=model, verb=verb, candidate=candidate, detail=detail, run=str(flow_run.id))
     with _board() as seats:
         found = board.lapse(seats, board.ask(seats, asked), utc_now())
+        if not runs.pauses(seats.settings, asked.run):
+            _publish(seats, found, "")
     get_run_logger().info("ballot %s over %s is %s", found.id, found.model, found.status)
     return found
 
@@ -96,10 +102,19 @@ def questions() -> Iterator[str]:
 def wait_for_vote(found: Ballot, key: str, said: str) -> None:
     """Shows the page and ends this process until somebody answers; goes on at once when the key was answered."""
     with _board() as seats:
-        form = Vote.with_initial_data(description=board.page(seats, found, said))
+        link = runs.page_url(seats.settings, _key(found))
+        form = Vote.with_initial_data(description=board.page(seats, found, said, link))
     left = found.question.expires_at + LATE - utc_now()
-    with contextlib.suppress(ValidationError):  # what is no text is judged, and deleted, like everything typed
+    with contextlib.suppress(ValidationError):  # resumed without the form: counted as an empty one, and asked again
         suspend_flow_run(wait_for_input=form, key=key, timeout=max(1, int(left.total_seconds())))
+
+
+def answered(ballot: str, key: str) -> tuple[Ballot, str]:
+    """Counts an answer. What was typed is deleted from Prefect however that ends, after the last try."""
+    try:
+        return count_vote(ballot, key)
+    finally:
+        runs.forget(settings(), str(flow_run.id))
 
 
 @step
@@ -126,6 +141,16 @@ def conclude(ballot: str) -> Ballot:
             get_run_logger().info(board.carry_out(seats, found))
         runs.forget(seats.settings, str(flow_run.id))
         return ballots.ballot(seats.ledger, ballot)
+
+
+def _publish(seats: Board, found: Ballot, said: str) -> None:
+    """The page as an artifact of the run: the form in the UI is narrow, and a closed ballot has none."""
+    text = board.page(seats, found, said)
+    create_markdown_artifact(text, key=_key(found), description=f"ballot {found.id}: {found.status}")
+
+
+def _key(found: Ballot) -> str:
+    return f"ballot-{found.id}"
 
 
 def outcome(found: Ballot) -> State[Any]:

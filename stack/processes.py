@@ -187,7 +187,7 @@ class Stack:
 
     def _spawn(self, program: Program, port: int, extra: dict[str, str]) -> Child:
         log = self.settings.home / "logs" / f"{program.name}.log"
-        environment = {**program.environment(self.settings), **extra, MARK: self.mark}
+        environment = {**program.environment(self.settings, port), **extra, MARK: self.mark}
         with log.open("ab") as file:
             start = file.tell()
             process = _popen(program.command(self.settings, port), environment, file)

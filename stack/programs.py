@@ -37,7 +37,7 @@ class Program:
 
     name: str
     command: Callable[[Settings, int], list[str]]
-    environment: Callable[[Settings], dict[str, str]]
+    environment: Callable[[Settings, int], dict[str, str]]
     healthy: Callable[[Settings, int, datetime], bool]  # settings, port, when the child was started
     seconds: float  # to wait until it is up
     listens: bool = True
@@ -59,7 +59,7 @@ def prefect_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_HOME": str(settings.home / "prefect"),
         "PREFECT_API_URL": settings.prefect_url,
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
-        "PREFECT_WORKER_QUERY_SECONDS": "0.5",  # what a vote waits for before anybody looks at it
+        "PREFECT_WORKER_QUERY_SECONDS": "1",  # a vote waits for this; each look writes, see docs/decisions/070
         "PREFECT_WORKER_PREFETCH_SECONDS": "1",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "MLFLOW_TRACKING_URI": settings.mlflow_url,
@@ -73,13 +73,20 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _server_environment(settings: Settings) -> dict[str, str]:
-    unneeded = {"PREFECT_API_URL"}  # the server is the API
-    return {key: value for key, value in prefect_environment(settings).items() if key not in unneeded}
+def _server_environment(settings: Settings, port: int) -> dict[str, str]:
+    """The server is the API itself; its pages must be told where they came from, or they ask port 4200."""
+    own = {key: value for key, value in prefect_environment(settings).items() if key != "PREFECT_API_URL"}
+    return {
+        **own,
+        "PREFECT_SERVER_API_HOST": HOST,
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api",
+        "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "1",  # of 30: votes stand in line behind each other
+    }
 
 
 def _prefect_server(_: Settings, port: int) -> list[str]:
-    return [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    return [sys.executable, "-m", "stack.prefect_server", "--host", HOST, "--port", str(port)]
 
 
 def _mlflow_server(settings: Settings, port: int) -> list[str]:
@@ -135,21 +142,21 @@ PROGRAMS = {
         Program(
             "prefect",
             _prefect_server,
-            lambda settings: environment(settings, _server_environment(settings)),
+            lambda settings, port: environment(settings, _server_environment(settings, port)),
             lambda _, port, __: _answers(f"http://{HOST}:{port}/api/ready"),
             180,
         ),
         Program(
             "mlflow",
             _mlflow_server,
-            lambda settings: environment(settings, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}),
+            lambda settings, _: environment(settings, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}),
             lambda _, port, __: _answers(f"http://{HOST}:{port}/health"),
             180,
         ),
         Program(
             "worker",
             _worker,
-            lambda settings: environment(settings, prefect_environment(settings)),
+            lambda settings, _: environment(settings, prefect_environment(settings)),
             _worker_online,
             120,
             listens=False,
@@ -157,7 +164,7 @@ PROGRAMS = {
         Program(
             "guard",
             _guard,
-            lambda settings: environment(settings, {}, secrets=True),
+            lambda settings, _: environment(settings, {}, secrets=True),
             lambda _, __, ___: True,
             60,
             listens=False,
@@ -166,7 +173,7 @@ PROGRAMS = {
         Program(
             "serve",
             _serve,
-            lambda settings: environment(settings, {}),
+            lambda settings, _: environment(settings, {}),
             lambda _, port, __: _answers(f"http://{HOST}:{port}/healthz"),
             90,
         ),

@@ -9,15 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from checks.plans import describe
 from configs.schema import Config
 from records import Candidate, Evidence, Gate, ReleasePlan, Rollout, Step, Vote
+from stores.ledger.ballots import Question
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~])")
 LONGEST = 300
-MARKS: Mapping[str, str] = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ inconclusive"}
+MOST_FIGURES = 30
+MARKS: Mapping[str, str] = {"pass": "pass", "fail": "FAIL", "inconclusive": "undecided"}
 VERBS: Mapping[str, str] = {
     "promote": "Release",
     "unfreeze": "Lift the freeze of",
@@ -91,19 +92,24 @@ def enrolment(name: str, role: str, identities: Sequence[str], asked_by: str) ->
     )
 
 
-def standing(page: str, votes: Sequence[Vote], roles: Sequence[str], expires_at: datetime, last: str) -> str:
-    """The page with what happened so far on top: votes, who is still missing, and why the last submission was none."""
+def standing(page: str, votes: Sequence[Vote], question: Question, last: str, link: str) -> str:
+    """The page with what happened so far on top: votes, who is still missing, and why the last submission was none.
+
+    Args:
+        link: where the page can be read at full width, since the form is narrow; empty on that page itself.
+    """
     title, _, rest = page.partition("\n")
     cast = {vote.role: vote for vote in votes}
     lines = [title, ""]
     if last:
         lines += [f"**The last submission was no vote:** {plain(last)}", ""]
-    lines += ["| role | vote | reason |", "|---|---|---|"]
-    for role in roles:
+    for role in question.required_roles:
         vote = cast.get(role)
-        said = f"**{vote.decision}**, {plain(vote.reviewer)}" if vote else "still missing"
-        lines.append(f"| {plain(role.replace('_', ' '))} | {said} | {plain(vote.reason) if vote else ''} |")
-    lines += ["", f"Every role must say yes; one no refuses. Open until {expires_at:%Y-%m-%d %H:%M} UTC.", ""]
+        said = f"**{vote.decision}**, {plain(vote.reviewer)}: {plain(vote.reason)}" if vote else "still missing"
+        lines.append(f"- {plain(role.replace('_', ' '))}: {said}")
+    until = f"{question.expires_at:%Y-%m-%d %H:%M} UTC"
+    more = f" [Read this page at full width]({link})" if link else ""
+    lines += ["", f"Every role must say yes; one no refuses. Open until {until}.{more}", ""]
     return "\n".join(lines) + rest
 
 
@@ -131,14 +137,16 @@ def _changed(about: Promotion) -> Iterator[str]:
     new, old = about.candidate, about.plan.champion
     yield "### What changed"
     yield ""
-    yield f"| | champion {old.name} | candidate {new.versions.model.name} |"
+    yield "| | champion | candidate |"
     yield "|---|---|---|"
+    yield f"| model | {plain(old.name)} | {plain(new.versions.model.name)} |"
     for kind in ("data", "feature", "pipeline"):
         before = getattr(old.versions, kind).name if old.versions else "-"
         yield f"| {kind} | {before} | {getattr(new.versions, kind).name} |"
     yield f"| configuration | {old.config[:12] or '-'} | {new.config_digest[:12]} |"
     yield f"| artifact | {old.artifact.content[:12] if old.artifact else '-'} | {new.artifact.content[:12]} |"
-    yield f"| features | {old.features.rows if old.features else '-'} | {new.features.rows} subjects as of {new.features.as_of:%Y-%m-%d} |"
+    yield f"| subjects | {old.features.rows if old.features else '-'} | {new.features.rows} |"
+    yield f"| features as of | {f'{old.features.as_of:%Y-%m-%d}' if old.features else '-'} | {new.features.as_of:%Y-%m-%d} |"
     yield ""
     yield f"Trained because: {plain(new.reason)}. Learned from rows before {new.trained_until:%Y-%m-%d}, judged on rows after it."
     yield f"Commit {plain(new.commit[:19])} by {', '.join(plain(author) for author in new.authors)}; authors cannot vote."
@@ -149,27 +157,19 @@ def _changed(about: Promotion) -> Iterator[str]:
 def _measured(evidence: Evidence) -> Iterator[str]:
     """Names are as `tasks.measure` gives them: "hit_rate", "champion.hit_rate", and "hit_rate - champion" for a difference."""
     known = sorted({*evidence.metrics, *evidence.intervals})
-    differences = [name for name in known if " - " in name]
-    own = [name for name in known if name not in differences and "." not in name]
-    rivals = sorted(
-        {name.split(".")[0] for name in known if "." in name}, key=lambda rival: (rival != "champion", rival)
-    )
     yield "### Champion against candidate, on the holdout"
-    yield ""
-    yield (
-        f"| figure | candidate | {' | '.join(plain(rival) for rival in rivals)} |"
-        if rivals
-        else "| figure | candidate |"
-    )
-    yield "|---" * (2 + len(rivals)) + "|"
-    for name in own:
-        cells = [_figure(evidence, name), *(_figure(evidence, f"{rival}.{name}") for rival in rivals)]
-        yield f"| {plain(name)} | {' | '.join(cells)} |"
     yield ""
     yield "| difference | mean and interval |"
     yield "|---|---|"
-    for name in differences:
-        yield f"| {plain(name)} | **{_figure(evidence, name, '+')}** |"
+    for name in known:
+        if " - " in name:
+            yield f"| {plain(name)} | **{_figure(evidence, name, '+')}** |"
+    yield ""
+    yield "| figure | candidate | champion |"
+    yield "|---|---|---|"
+    for name in known:
+        if " - " not in name and "." not in name:
+            yield f"| {plain(name)} | {_figure(evidence, name)} | {_figure(evidence, f'champion.{name}')} |"
     yield ""
 
 
@@ -182,11 +182,9 @@ def _figure(evidence: Evidence, name: str, sign: str = "") -> str:
 def _gates(gates: Sequence[Gate]) -> Iterator[str]:
     yield "### Gates"
     yield ""
-    yield "| gate | result | why |"
-    yield "|---|---|---|"
     for gate in gates:
-        optional = "" if gate.required else " (not required)"
-        yield f"| {plain(gate.name)}{optional} | {MARKS[gate.outcome]} | {plain(gate.reason)} |"
+        optional = "" if gate.required else ", not required"
+        yield f"- **{plain(gate.name)}** {MARKS[gate.outcome]}{optional}: {plain(gate.reason)}"
     yield ""
 
 
@@ -198,10 +196,14 @@ def _apart(gates: Sequence[Gate], name: str, title: str) -> Iterator[str]:
     if not found:
         yield "Not measured: no gate of that name is in the evidence."
     for gate in found:
-        yield f"{MARKS[gate.outcome]}: {plain(gate.reason)}"
-        figures = ", ".join(f"{plain(key)} {value:.4g}" for key, value in sorted(gate.figures.items())[:40])
+        yield f"**{MARKS[gate.outcome]}**: {plain(gate.reason)}"
         yield ""
-        yield figures or "no figures"
+        shown = list(gate.figures.items())[:MOST_FIGURES]
+        if shown:
+            yield "| figure | value |"
+            yield "|---|---|"
+        for key, value in shown:
+            yield f"| {plain(key)} | {value:.4g} |"
     yield ""
 
 

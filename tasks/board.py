@@ -41,10 +41,9 @@ def ask(board: Board, asked: Asked) -> Ballot:
     return found
 
 
-def page(board: Board, found: Ballot, last: str) -> str:
+def page(board: Board, found: Ballot, last: str, link: str = "") -> str:
     """What reviewers read now: the ballot's page under the votes so far."""
-    cast, question = votes.votes(board.ledger, found.id), found.question
-    return ballot_page.standing(question.page, cast, question.required_roles, question.expires_at, last)
+    return ballot_page.standing(found.question.page, votes.votes(board.ledger, found.id), found.question, last, link)
 
 
 def lapse(board: Board, found: Ballot, at: datetime) -> Ballot:

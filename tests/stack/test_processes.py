@@ -205,7 +205,7 @@ def test_secrets_reach_the_guard_only(house: Settings, monkeypatch: pytest.Monke
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     chosen = house.model_copy(update={"slack_url": "https://hooks.example/secret", "smtp_url": "smtp://u:p@h:25"})
     for name, one in PROGRAMS.items():
-        given = one.environment(chosen)
+        given = one.environment(chosen, 1)
         assert ("https://hooks.example/secret" in given.values()) is (name == "guard"), name
         assert given["GROWNET_HOME"] == str(house.home)
         assert given.get("PREFECT_API_URL") != "http://elsewhere"

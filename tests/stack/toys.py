@@ -37,7 +37,7 @@ def program(name: str, code: str, *, listens: bool = False, seconds: float = 20,
     return Program(
         name,
         lambda _, port: [sys.executable, "-c", code, str(port)],
-        lambda chosen: environment(chosen, {}),
+        lambda chosen, _: environment(chosen, {}),
         answers if listens else lambda *_: True,
         seconds,
         listens=listens,

@@ -19,6 +19,8 @@ from msgspec.structs import replace
 
 from configs.load import HERE, config_digest, load, settings
 from records import Candidate, Evidence, Gate, Outcome, utc_now
+from stack.processes import Stack
+from stack.up import deploy, pipeline_version
 from stores.artifacts import Artifacts
 from stores.ledger import evidence, people
 from stores.ledger.ballots import Ballot
@@ -139,6 +141,17 @@ class House:
         evidence.save_evidence(ledger, found)
         ledger.close()
         return found
+
+
+@contextmanager
+def running(house: House) -> Iterator[Stack]:
+    """Prefect with a worker and the deployments, on this home; the house's settings know their addresses then."""
+    with Stack(house.settings) as stack:
+        stack.start("prefect")
+        house.settings = stack.settings
+        stack.start("worker")
+        deploy(stack.settings, pipeline_version(stack.settings))
+        yield stack
 
 
 def promote(candidate: Candidate, run: str = "run-1") -> Asked:

@@ -5,12 +5,13 @@ import pytest
 from markdown_it import MarkdownIt
 from msgspec.structs import replace
 
-from checks.plans import initial
+from checks.plans import RULES_ARM, initial
 from configs.load import load
 from records import Vote
+from stores.ledger.ballots import Question
 from tasks import ballot_page
 from tasks.questions import rollout_of
-from tests.stores.ledger.world import MODEL, NOON
+from tests.stores.ledger.world import MODEL, NOON, subject
 from tests.tasks.release_world import House
 
 
@@ -74,13 +75,20 @@ def test_what_people_write_stays_text() -> None:
         reason="fine | no\n# Approved by all [here](http://evil) <img src=x>",
         cast_at=NOON,
     )
-    shown = ballot_page.standing("## Release?\n\nbody", [vote], ["dev_ops", "privacy_officer"], until, "a `code` | b")
+    question = Question(
+        subject=subject(RULES_ARM, 0),
+        page="## Release?\n\nbody",
+        required_roles=("dev_ops", "privacy_officer"),
+        opened_by="release",
+        opened_at=NOON,
+        expires_at=until,
+    )
+    shown = ballot_page.standing(question.page, [vote], question, "a `code` | b", "http://page")
     html = MarkdownIt().enable("table").render(shown)
     assert html.count("<h1>") == 0
-    assert "<a " not in html
+    assert html.count("<a ") == 1  # ours
     assert "<img" not in html
-    assert html.count("<table>") == 1
-    assert html.count("<tr>") == 3
+    assert html.count("<li>") == 2
     assert "still missing" in html
     assert shown.endswith("body")
 
