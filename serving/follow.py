@@ -21,6 +21,7 @@ from serving.admission import Door, admit, believe
 from serving.cache import Cache
 from serving.desk import Desk
 from serving.house import House
+from serving.lineage import refuse_unauthorised
 from serving.reporter import Link, Reporter
 from serving.view import Loaded, contents
 from stores.ledger import audit, evidence, plans
@@ -127,6 +128,7 @@ class Follower:
         seen = self._plan if self._signed is not None else None
         try:
             plan = believe(signed, name, self._ring, seen, lambda head: audit.descends(ledger, head))
+            refuse_unauthorised(ledger, signed, seen, self._ring)
         except AdmissionRefused as error:
             self._refuse(signed, str(error))
             raise
@@ -186,12 +188,21 @@ class Follower:
             if future.done():
                 del self._loading[content]
                 self._settle(content, wanted.get(content), future)
+        self._bar(wanted)
         now = time.monotonic()
         for content, arm in wanted.items():
             due = self._not_before.get(content, 0.0) <= now
             if content not in self._loaded and content not in self._loading and due:
                 self._loading[content] = loader.submit(admit, arm, self._door)
         self._drop([content for content in self._loaded if content not in wanted], wanted)
+
+    def _bar(self, wanted: dict[str, Arm]) -> None:
+        """Takes out of what is wanted the arms whose artifact the plan rejects for good: they never answer."""
+        for content in sorted(wanted.keys() & set(self._plan.rejected if self._plan is not None else ())):
+            reason = f"{wanted.pop(content).name}: its artifact was rejected for good"
+            if self._troubles.get(content) != reason:
+                self._troubles[content] = reason
+                self._desk.report(self._role(content), content, reason, kind="refused")
 
     def _drop(self, unwanted: list[str], wanted: dict[str, Arm]) -> None:
         """Forgets arms; their threads end a little later, since a request under the last view may still use them."""

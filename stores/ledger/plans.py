@@ -58,11 +58,12 @@ def at(ledger: Ledger, model: str, time: datetime) -> SignedPlan | None:
     return last.signed if last else None
 
 
-def releases(ledger: Ledger, model: str) -> list[Release]:
-    """All rows of a model, oldest first."""
-    query = sa.select(t.releases).where(t.releases.c.model == model).order_by(t.releases.c.revision)
+def releases(ledger: Ledger, model: str, after: int = 0) -> list[Release]:
+    """The rows of a model with a revision above `after`, oldest first."""
+    query = sa.select(t.releases).where(t.releases.c.model == model, t.releases.c.revision > after)
     with ledger.read() as connection:
-        return [_release(dict(row)) for row in connection.execute(query).mappings()]
+        rows = connection.execute(query.order_by(t.releases.c.revision)).mappings()
+        return [_release(dict(row)) for row in rows]
 
 
 def release(ledger: Ledger, model: str, revision: int) -> Release | None:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from checks import plans as moves
 from errors import WrongLedger
-from records import Arm, ReplicaState, Trip
+from records import Arm, ReleasePlan, ReplicaState, Trip
 from serving import admission
 from serving.service import Service
 from stores.ledger import counters
@@ -365,3 +366,96 @@ def contents_of(arm: Arm | None) -> str:
     assert arm is not None
     assert arm.artifact is not None
     return arm.artifact.content
+
+
+def slipped_in(town: Town, plan: ReleasePlan, holder: str) -> ReleasePlan:
+    """Somebody with a key and the ledger's file writes a plan past `plans.change`."""
+    first, *_, last = ledger_plans.releases(town.ledgers["reader"], NAME)
+    after = replace(plan, revision=last.revision + 1, audit_head=first.audit)  # an entry that is there
+    signer = town.signer(holder)
+    values = (after.revision, signer.id, signer.sign(after.to_json()), last.audit + "x", after.to_json().decode())
+    written(
+        town,
+        "INSERT INTO releases (model, revision, at, actor, key, signature, ballot, audit, payload) "
+        "SELECT model, ?, at, actor, ?, ?, '', ?, ? FROM releases WHERE revision = 1",
+        *values,
+    )
+    return after
+
+
+def test_a_restore_that_an_operator_signed_alone_is_refused(town: Town) -> None:
+    fallen = town.guard(moves.fallback)
+    with inside(town) as service:
+        service.revision(fallen.revision)
+        slipped_in(town, replace(fallen, mode="model"), "operator:mallory")
+        wait_for(lambda: trips(town))
+        assert "approved ballot to restore" in trips(town)[0].reason
+        assert (service.ask()["revision"], service.ask()["arm"]) == (fallen.revision, "rules")
+
+
+def test_what_was_skipped_is_judged_too_also_from_the_beginning(town: Town) -> None:
+    fallen = town.guard(moves.fallback)
+    with inside(town) as service:
+        service.revision(fallen.revision)
+    restored = slipped_in(town, replace(fallen, mode="model"), "operator:mallory")
+    slipped_in(town, replace(restored, frozen=True), "guard")  # this step is the guard's to make
+    with inside(town) as service:
+        wait_for(lambda: "approved ballot to restore" in trouble(service))
+        assert service.ask()["arm"] == "rules"
+    shutil.rmtree(town.folder / "serving" / "replica-1")  # a replica that knows nothing
+    with inside(town) as service:
+        wait_for(lambda: "approved ballot to restore" in trouble(service))
+        assert service.call("predict", {})[0] == 503
+
+
+def test_a_release_key_without_a_ballot_and_a_missing_revision_are_refused(town: Town) -> None:
+    fallen = town.guard(moves.fallback)
+    with inside(town) as service:
+        service.revision(fallen.revision)
+        slipped_in(town, replace(fallen, mode="model"), "release")
+        wait_for(lambda: "ballot ''" in trouble(service))
+        written(town, "UPDATE releases SET revision = 6 WHERE revision = 5")
+        slipped_in(town, replace(fallen, hold=True), "guard")
+        written(town, "DELETE FROM releases WHERE revision = 6")
+        wait_for(lambda: "expected revision 5" in trouble(service))
+        assert service.ask()["revision"] == fallen.revision
+
+
+def test_a_restore_by_vote_is_followed(town: Town) -> None:
+    fallen = town.guard(moves.fallback)
+    with inside(town) as service:
+        service.revision(fallen.revision)
+        plan = ledger_plans.change(
+            town.release,
+            NAME,
+            lambda plan: moves.restore(plan, at=plan.created_at, actor="release", reason="voted"),
+            signer=town.signer("release"),
+            actor="release",
+            ballot=town.voted("restore", fallen.revision),
+        )
+        service.revision(plan.revision)
+        assert service.ask()["arm"] == "champion"
+
+
+def test_a_plan_that_forgets_a_rejected_artifact_is_refused(town: Town) -> None:
+    town.begin(town.candidate(2))
+    plan = town.guard(moves.take_back)
+    with inside(town) as service:
+        service.revision(plan.revision)
+        slipped_in(town, replace(plan, rejected=()), "guard")
+        wait_for(lambda: "rejected ones to stay rejected" in trouble(service))
+        assert service.ask()["revision"] == plan.revision
+
+
+def test_an_artifact_that_is_rejected_does_not_answer(town: Town) -> None:
+    with inside(town) as service:
+        service.ready()
+        town.begin(town.candidate(1))  # the champion's own artifact, by another ballot
+        plan = town.guard(moves.take_back)
+        assert contents_of(plan.champion) in plan.rejected
+        wait_for(lambda: service.ask()["override"] == "not_loaded")
+        assert service.ask()["version"] == 0
+        wait_for(lambda: [trip.kind for trip in trips(town)] == ["refused"])
+    with inside(town) as service:  # nor after a restart
+        wait_for(lambda: "rejected for good" in trouble(service))
+        assert service.ask()["version"] == 0
