@@ -63,7 +63,9 @@ class House:
         return twin
 
     def enrol(self, name: str, role: str, email: str = "") -> None:
-        facts = enroll(self.settings, self.config, name=name, role=role, email=email or f"{name}@example.org", actor="olga")
+        facts = enroll(
+            self.settings, self.config, name=name, role=role, email=email or f"{name}@example.org", actor="olga"
+        )
         self.secrets[name] = facts["secret"]
 
     def enrol_all(self) -> None:
