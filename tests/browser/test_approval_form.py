@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, TimeoutError, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as NotInTime
 
 from records import ReleasePlan, utc_now
 from stack.processes import Stack
@@ -78,18 +79,18 @@ def fill(page: Page, name: str, code: Callable[[], str]) -> None:
     dialog = page.locator(".p-modal__card")
     reviewer, reason, typed = (dialog.locator("textarea").nth(number) for number in range(3))
     reviewer.fill(name)
-    choice = dialog.locator(".p-select-button__control").first
-    choice.focus()
+    dialog.locator(".p-select-button__control").first.focus()
     page.keyboard.press("ArrowDown")  # the list opens by keyboard only in a headless browser
-    page.locator(".p-select-option", has_text="yes").wait_for()
+    page.locator(".p-select-option--highlighted", has_text="yes").wait_for()
     page.keyboard.press("Enter")
-    assert dialog.locator(".p-select-button__value").first.inner_text() == "yes"
+    expect(dialog.locator(".p-select-button__value").first).to_have_text("yes")
     reason.fill("read the page, looked at the gates")
     typed.fill(code())
     for _ in range(5):  # a busy server says 503, and a person presses again
         dialog.get_by_role("button", name="Submit").click()
-        with contextlib.suppress(TimeoutError):
-            return dialog.wait_for(state="hidden", timeout=5000)
+        with contextlib.suppress(NotInTime):
+            dialog.wait_for(state="hidden", timeout=5000)
+            return
     raise AssertionError("the form was never taken")
 
 
