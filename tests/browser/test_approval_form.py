@@ -134,7 +134,7 @@ def test_a_release_is_approved_in_the_browser(house: House, stack: Stack, page: 
             form_of(page, f"yes, {name}")
             keep(page, f"after-{name}")
 
-    page.get_by_text("Released", exact=False).first.wait_for()
+    page.get_by_text("Released", exact=True).first.wait_for()
     keep(page, "released")
     plan = plan_of(house)
     assert plan is not None
@@ -142,6 +142,6 @@ def test_a_release_is_approved_in_the_browser(house: House, stack: Stack, page: 
     assert plan.canary is not None
     assert plan.canary.approval is not None
     assert {vote.reviewer for vote in plan.canary.approval.votes} == set(REVIEWERS)
-    page.get_by_text("Artifacts").first.click()
+    page.get_by_text("Artifacts", exact=True).first.click()
     page.get_by_text("ballot-").first.wait_for()
     keep(page, "artifacts")
