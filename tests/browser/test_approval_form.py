@@ -18,6 +18,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from playwright.sync_api import TimeoutError as NotInTime
 
 from records import ReleasePlan, utc_now
+from stack.backstage import until
 from stack.processes import Stack
 from stores.ledger import plans
 from stores.ledger.engine import Ledger
@@ -136,8 +137,7 @@ def test_a_release_is_approved_in_the_browser(house: House, stack: Stack, page: 
 
     page.get_by_text("Released", exact=True).first.wait_for()
     keep(page, "released")
-    plan = plan_of(house)
-    assert plan is not None
+    plan = until(lambda: plan_of(house), "the plan", 180)  # "Released" also stands in texts of the page before
     assert plan.revision == 1
     assert plan.canary is not None
     assert plan.canary.approval is not None
