@@ -21,7 +21,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.input import RunInput
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from configs.load import load, settings
 from errors import LedgerUnavailable, StackError
@@ -100,14 +100,13 @@ def questions() -> Iterator[str]:
 
 
 def wait_for_vote(found: Ballot, key: str, said: str) -> None:
-    """Shows the page and ends this process until somebody answers; a question that was put before is answered by now."""
+    """Shows the page and ends this process until somebody answers; goes on at once when the key was answered."""
     with _board() as seats:
-        if key in runs.pauses(seats.settings, str(flow_run.id)):
-            return
         link = runs.page_url(seats.settings, _key(found))
         form = Vote.with_initial_data(description=board.page(seats, found, said, link))
     left = found.question.expires_at + LATE - utc_now()
-    suspend_flow_run(wait_for_input=form, key=key, timeout=max(1, int(left.total_seconds())))
+    with contextlib.suppress(ValidationError):  # resumed without the form: counted as an empty one, and asked again
+        suspend_flow_run(wait_for_input=form, key=key, timeout=max(1, int(left.total_seconds())))
 
 
 def answered(ballot: str, key: str) -> tuple[Ballot, str]:
