@@ -72,7 +72,8 @@ def deploy(settings: Settings, version: Version) -> None:
         StackError: with the last lines of what Prefect said.
     """
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    env = environment(settings, {**prefect_environment(settings), "PIPELINE_VERSION": version.name})
+    chosen = {"PIPELINE_VERSION": version.name, "SCHEDULED": str(not settings.demo).lower()}
+    env = environment(settings, {**prefect_environment(settings), **chosen})
     try:
         done = subprocess.run(
             command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=DEPLOY_SECONDS, check=False

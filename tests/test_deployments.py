@@ -10,6 +10,7 @@ import pytest
 import yaml
 from prefect import Flow
 
+from configs.load import load
 from models.contract import names
 from stack.programs import POOL
 
@@ -44,3 +45,11 @@ def test_votes_stand_in_line() -> None:
 def test_nothing_in_it_names_a_model_a_secret_or_a_path() -> None:
     for word in [*names(), "GROWNET_", "password", str(ROOT), "directory:"]:
         assert word not in TEXT, word
+
+
+def test_each_schedule_names_a_known_dataset() -> None:
+    config = load(ROOT / "configs")
+    schedules = [schedule for each in DEPLOYMENTS for schedule in each.get("schedules", [])]
+    assert schedules
+    for schedule in schedules:
+        assert schedule["parameters"]["dataset"] in config.datasets

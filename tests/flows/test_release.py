@@ -121,6 +121,8 @@ def test_each_deployment_says_which_pipeline_it_runs(house: House, stack: Stack)
     release = next(one for one in found if one["name"] == "release")
     assert release["concurrency_options"]["collision_strategy"] == "ENQUEUE"
     assert "GROWNET" not in str([one["job_variables"] for one in found])
+    ingest = next(one for one in found if one["name"] == "ingest")
+    assert [(one["active"], one["parameters"]) for one in ingest["schedules"]] == [(True, {"dataset": "online_retail"})]
 
 
 def test_a_release_is_voted_on_across_a_restart_of_the_worker(house: House, stack: Stack) -> None:
