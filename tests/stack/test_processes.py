@@ -16,7 +16,8 @@ from configs.load import settings
 from configs.schema import Settings
 from errors import StackError, UsageError
 from stack import state
-from stack.processes import Stack, free_port
+from stack.ports import free_port
+from stack.processes import Stack
 from stack.programs import HOST, PROGRAMS, ROOT, environment
 from stack.watchdog import marked, sweep
 from tests.stack.toys import SERVE, answers, program, toys, until
@@ -76,7 +77,7 @@ def test_an_unknown_program(stack: Stack) -> None:
 def test_stubborn_children_and_their_runaway_children_are_ended(
     house: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stack.processes.GRACE_SECONDS", 0.3)
+    monkeypatch.setattr("stack.children.GRACE_SECONDS", 0.3)
     monkeypatch.setattr("stack.processes.STRAY_SECONDS", 0.3)
     with Stack(house, programs=toys()) as stack:
         stack.start("stubborn")

@@ -11,7 +11,7 @@ import httpx
 
 from configs.load import settings
 from configs.schema import Settings
-from stack import processes
+from stack import children, processes
 from stack.processes import Stack, ending_on_signals
 from stack.programs import HOST, Program, environment
 
@@ -67,7 +67,7 @@ def until(look: Callable[[], object], seconds: float = 30) -> bool:
 
 def main() -> None:
     """Runs a stack on a home until it is ended; prints its mark. Stubborn toys are waited for shortly."""
-    processes.GRACE_SECONDS = processes.STRAY_SECONDS = 0.5
+    children.GRACE_SECONDS = processes.STRAY_SECONDS = 0.5
     home = Path(sys.argv[1])
     with ending_on_signals(), Stack(settings({"GROWNET_HOME": str(home)}), programs=toys()) as stack:
         stack.start("web", "stubborn")
