@@ -19,6 +19,9 @@ Outcome = Literal["pass", "fail", "inconclusive"]
 Decision = Literal["yes", "no"]
 ArmName = Literal["champion", "previous", "canary", "shadow", "control"]
 Level = Literal["ok", "warning", "critical", "emergency"]
+Answered = Literal["yes", "no", "undecided"]  # an input of the decision table; labels not due are undecided
+Corrupted = Literal["stream", "journal", "snapshot", "batch"]  # where; the last one at the door
+Role = Literal["canary", "champion", "rules"]  # what the decision table is asked about
 Verb = Literal["promote", "unfreeze", "resume", "restore", "advance", "enroll"]
 RULES = 0  # the version number of "the rules", which need no artifact
 
@@ -285,6 +288,7 @@ class ReleasePlan(Record, frozen=True, kw_only=True):
     rollout_started_at: datetime | None = None
     salt: str = ""
     frozen: bool = False
+    frozen_for: str = ""  # "drift" is lifted by the guard after clean windows; anything else takes a ballot
     hold: bool = False
     rejected: tuple[str, ...] = ()  # content digests of failed canaries, for good
     reason: str
@@ -422,6 +426,48 @@ class GuardVerdict(Record, frozen=True, kw_only=True):
     matured: int
     needed: int | None  # matured answers still needed to decide, None when unknown
     inputs: dict[str, Any]
+    at: datetime
+
+
+class Finding(Record, frozen=True, kw_only=True):
+    """What the monitor flow (or the door) says of one input of the decision table, until it expires.
+
+    The newest unexpired one of a kind counts; after that the input is undecided.
+    """
+
+    id: str
+    model: str
+    kind: Literal["corruption", "batch", "drift", "kpi"]  # batch: corruption seen at the door
+    answer: Answered
+    where: Corrupted | Literal[""] = ""  # of a corruption, or batch
+    version: int  # of the model that answered in the window; RULES for the rules
+    window_start: datetime  # event time, [start, end)
+    window_end: datetime
+    reason: str  # one sentence a person on call can read
+    figures: dict[str, Any]  # by name; what a replay needs to derive the answer again
+    report: str = ""  # page below home
+    found_at: datetime  # wall clock, as expires_at
+    expires_at: datetime
+
+
+class Ruling(Record, frozen=True, kw_only=True):
+    """What the guard read from the decision table, with everything it read it from; `grownet replay` derives it again."""
+
+    id: str
+    model: str
+    role: Role
+    revision: int
+    version: int  # of the arm in that role; RULES in rules mode
+    corruption: Corrupted | Literal["no", "undecided"]
+    drift: Answered
+    kpi: Answered
+    row: str  # name of the row of the table that applied
+    table: str  # digest of the table
+    level: Literal["ok", "warning", "critical", "emergency", "inconclusive"]
+    actions: tuple[str, ...]  # freeze, fallback, rollback, take_back, retrain, incident, unfreeze
+    asked: str  # what people are asked to do
+    reason: str
+    inputs: dict[str, Any]  # findings, the judged comparison, the limits and the times: plain values
     at: datetime
 
 

@@ -140,6 +140,39 @@ class Cadence(Strict):
     why: str
 
 
+class MonitorConfig(Strict):
+    """How a model is watched. Windows are of event time, on a fixed grid."""
+
+    window_hours: int = Field(ge=1)
+    windows: int = Field(ge=1)  # n: so many of the last windows are looked at,
+    drifted_windows: int = Field(ge=1)  # k: and so many of them must drift before drift is said
+    clean_windows: int = Field(ge=1)  # without drift before the guard lifts a drift freeze
+    min_rows: int = Field(ge=1)  # a window with fewer answers is undecided
+    reference_days: int = Field(ge=7)  # of history before the newest row that the reference is made of
+    block_days: int = Field(ge=1)  # of it, to see how weeks differ without any drift
+    bins: int = Field(ge=2)
+    alpha: Share  # false discoveries over the features of a window (Benjamini and Hochberg)
+    floor_psi: float = Field(ge=0)  # a smaller shift is of no practical size, however sure
+    missing_limit: Share  # a share of missing values so much above the reference is corruption
+    outside_limit: Share  # as is a share out of the declared range
+    kpi_windows: int = Field(ge=1)  # the KPI is compared over so many windows
+    finding_seconds: Seconds  # a finding counts so long
+    report_rows: int = Field(ge=100)  # sample of the Evidently report
+
+    @model_validator(mode="after")
+    def k_of_n(self) -> MonitorConfig:
+        if self.drifted_windows > self.windows:
+            raise ValueError(f"drifted_windows {self.drifted_windows} must not exceed windows {self.windows}")
+        return self
+
+
+class RetrainConfig(Strict):
+    """What keeps retraining from starting itself again and again; by people it is not limited."""
+
+    cool_down_hours: float = Field(ge=0)
+    max_per_quarter: int = Field(ge=0)  # asked for by verdicts
+
+
 class ModelConfig(Strict):
     name: Name
     enabled: bool = True
@@ -156,6 +189,8 @@ class ModelConfig(Strict):
     rollout: RolloutConfig
     serving: ServingConfig
     cadence: Cadence
+    monitor: MonitorConfig
+    retrain: RetrainConfig
 
     @field_validator("owners")
     @classmethod

@@ -40,6 +40,15 @@ class Feature(Record, frozen=True, kw_only=True):
     meaning: str
 
 
+class Past(Record, frozen=True, kw_only=True):
+    """A request as the history would have made it, and what came of it: the reference that monitors compare with."""
+
+    time: datetime
+    request: Any  # a Request of the model, its subjects pseudonyms
+    outcome: Any  # an Outcome of the model
+    due: datetime  # when the outcome was known
+
+
 class Proposal(Record, frozen=True, kw_only=True):
     """What a model proposes for one request; rules decide what leaves. `items` are best first, `scores` go with them."""
 
@@ -61,6 +70,7 @@ class Model(Protocol):
     """What a model's module has. Frames have fixed column names; `subject` is a pseudonym, times are UTC."""
 
     FEATURES: tuple[Feature, ...]
+    WATCHED: tuple[Feature, ...]  # what the monitors see of a request; no subject among them
     JUDGE: Literal["split", "paired"]  # paired: both arms score the same request
     Params: type[msgspec.Struct]  # of fit; unknown keys refused
     Policy: type[msgspec.Struct]  # of decide; unknown keys refused
@@ -102,6 +112,15 @@ class Model(Protocol):
 
     def kpi(self, decision: Decided, outcome: Any) -> float:
         """The online KPI of one answer once its outcome is known."""
+
+    def observe(self, index: Any, requests: Sequence[Any]) -> pd.DataFrame:
+        """The WATCHED columns of each request as the model sees it, in the order given.
+
+        The same function for the training reference and for the journal; unknown is missing, never a made-up value.
+        """
+
+    def past(self, tables: Tables, start: datetime, end: datetime) -> list[Past]:
+        """What the model would have been asked in [start, end), oldest first, from rows of that time."""
 
     def routing_key(self, request: Any) -> str:
         """What is hashed into arms: the subject, or a stable part of the request."""

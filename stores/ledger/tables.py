@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Role = Literal["flow", "release", "guard", "operator", "serving", "reader"]
 metadata = sa.MetaData()
@@ -173,6 +173,19 @@ batches = sa.Table(
 verdicts = sa.Table(
     "verdicts", metadata, _text("id", primary_key=True), _text("model", index=True), _moment("at"), _text("payload")
 )
+findings = sa.Table(
+    "findings",
+    metadata,
+    _text("id", primary_key=True),
+    _text("model", index=True),
+    _text("kind"),
+    _moment("at"),
+    _moment("expires_at"),
+    _text("payload"),
+)
+rulings = sa.Table(
+    "rulings", metadata, _text("id", primary_key=True), _text("model", index=True), _moment("at"), _text("payload")
+)
 incidents = sa.Table(
     "incidents",
     metadata,
@@ -229,14 +242,15 @@ replicas = sa.Table(
 AUDITED = {"audit", "audit_head"}
 WRITES: Mapping[Role, frozenset[str]] = {
     "flow": frozenset(
-        {"versions", "batches", "candidates", "evidence", "discards", "leases", "incidents", "outbox", *AUDITED}
+        {"versions", "batches", "candidates", "evidence", "discards", "findings", "leases", "incidents", "outbox"}
+        | AUDITED
     ),
     "release": frozenset(
         {"releases", "ballots", "votes", "used_codes", "attempts", "reviewers", "operators", "discards"}
         | {"incidents", "outbox", *AUDITED}
     ),
     "guard": frozenset(  # ballots: it closes those whose time is over
-        {"releases", "ballots", "verdicts", "incidents", "outbox", "deliveries", "leases", *AUDITED}
+        {"releases", "ballots", "verdicts", "rulings", "incidents", "outbox", "deliveries", "leases", *AUDITED}
     ),
     "operator": frozenset({"releases", "operators", "incidents", "outbox", *AUDITED}),
     "serving": frozenset({"counters", "watermarks", "trips", "replicas"}),
@@ -254,6 +268,8 @@ APPEND_ONLY = (
     "versions",
     "batches",
     "verdicts",
+    "findings",
+    "rulings",
     "trips",
 )
 
