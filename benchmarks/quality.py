@@ -70,7 +70,7 @@ def measure() -> dict[str, Any]:
     began = time.process_time()
     fitted = model.fit(tables, CUT, params, recipe.seed)
     fit_seconds = time.process_time() - began
-    outcomes = model.outcomes(tables, CUT, END)
+    outcomes = model.outcomes(tables, CUT, END, params)
     subjects, new, again = slates.truths(index, outcomes)
     return {
         "split": {"cut": CUT.isoformat(), "customers": len(subjects), "products": len(index.catalogue.codes)},

@@ -125,7 +125,7 @@ def _windows(tables: dict[str, pd.DataFrame], trend_half_life_days: float) -> li
     windows = []
     for start, end in WINDOWS:
         index = model.index(model.build(tables, start, params))
-        subjects, new, again = slates.truths(index, model.outcomes(tables, start, end))
+        subjects, new, again = slates.truths(index, model.outcomes(tables, start, end, params))
         both = [{**first, **second} for first, second in zip(new, again, strict=True)]
         windows.append(Window(index, subjects, new, both))
     return windows

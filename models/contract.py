@@ -80,7 +80,7 @@ class Model(Protocol):
     def build(self, tables: Tables, as_of: datetime, params: Any) -> pd.DataFrame:
         """Features of every subject from rows strictly before `as_of`; the same function in training and for one request."""
 
-    def outcomes(self, tables: Tables, start: datetime, end: datetime) -> pd.DataFrame:
+    def outcomes(self, tables: Tables, start: datetime, end: datetime, params: Any) -> pd.DataFrame:
         """The truth in [start, end): one row per subject and event; at least the column `subject`."""
 
     def fit(self, tables: Tables, as_of: datetime, params: Any, seed: int) -> Any:
@@ -119,7 +119,7 @@ class Model(Protocol):
         The same function for the training reference and for the journal; unknown is missing, never a made-up value.
         """
 
-    def past(self, tables: Tables, start: datetime, end: datetime) -> list[Past]:
+    def past(self, tables: Tables, start: datetime, end: datetime, params: Any) -> list[Past]:
         """What the model would have been asked in [start, end), oldest first, from rows of that time."""
 
     def routing_key(self, request: Any) -> str:

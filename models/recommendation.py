@@ -78,8 +78,9 @@ def build(tables: Tables, as_of: datetime, params: Params) -> pd.DataFrame:
     return frame[[feature.name for feature in FEATURES]]
 
 
-def outcomes(tables: Tables, start: datetime, end: datetime) -> pd.DataFrame:
+def outcomes(tables: Tables, start: datetime, end: datetime, params: Params) -> pd.DataFrame:
     """Net purchases of known customers in [start, end): subject, item, time, units, revenue (GBP)."""
+    del params
     lines = split.within(orders.purchases(tables["orders"], end), "time", start, end)
     lines = lines[lines["subject"].notna()].astype({"subject": "str", "item": "str"})
     return lines.assign(revenue=lines["units"] * lines["price"])[["subject", "item", "time", "units", "revenue"]]

@@ -78,7 +78,7 @@ class Trial:
     def scores(self, fitted: Any, start: datetime, end: datetime) -> pd.DataFrame:
         """Metrics per subject of what happened in [start, end), answered from features of `start`; None is the rules."""
         if (start, end) not in self._seen:
-            self._seen[start, end] = self.model.outcomes(self.known(end), start, end)
+            self._seen[start, end] = self.model.outcomes(self.known(end), start, end, self.params)
         return self.model.score(fitted, self._view(start)[1], self._seen[start, end])
 
     def stand_ins(self, moment: datetime) -> dict[str, Any]:

@@ -224,7 +224,7 @@ def test_rules_answer_without_an_index(case: Case) -> None:
 
 def test_scores_have_the_metric_that_gates_compare(case: Case) -> None:
     index = case.model.index(case.features)
-    truth = case.model.outcomes(case.tables, case.as_of, datetime(2100, 1, 1, tzinfo=UTC))
+    truth = case.model.outcomes(case.tables, case.as_of, datetime(2100, 1, 1, tzinfo=UTC), case.params)
     assert "subject" in truth.columns
     stand_ins = case.model.baselines(case.tables, case.as_of, case.params, case.config.seed)
     assert stand_ins
@@ -240,7 +240,7 @@ def test_scores_have_the_metric_that_gates_compare(case: Case) -> None:
 
 def test_nothing_to_score_is_an_empty_frame(case: Case) -> None:
     index = case.model.index(case.features)
-    nothing = case.model.outcomes(case.tables, case.as_of, case.as_of)
+    nothing = case.model.outcomes(case.tables, case.as_of, case.as_of, case.params)
     assert nothing.empty
     scores = case.model.score(None, index, nothing)
     assert scores.empty

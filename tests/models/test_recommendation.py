@@ -275,11 +275,11 @@ def test_score_by_eye(fitted: Fitted, index: Index) -> None:
 
 def test_outcomes_are_net_and_of_the_window() -> None:
     tables = shop()
-    found = model.outcomes(tables, NOW - timedelta(days=5), NOW - timedelta(days=3))
+    found = model.outcomes(tables, NOW - timedelta(days=5), NOW - timedelta(days=3), PARAMS)
     assert set(found["subject"]) == {"tea3", "tea4", "toy3", "toy4"}  # the end is not in the window
     taken_back = tables["orders"].assign(invoice_no="C" + tables["orders"]["invoice_no"], quantity=-2)
     both = {"orders": pd.concat([tables["orders"], taken_back])}
-    assert model.outcomes(both, NOW - timedelta(days=5), NOW).empty
+    assert model.outcomes(both, NOW - timedelta(days=5), NOW, PARAMS).empty
 
 
 def test_nothing_to_learn_from_is_an_error() -> None:
@@ -301,7 +301,7 @@ def test_it_beats_its_baselines_and_the_reference_on_the_real_holdout() -> None:
     tables = bundled()
     index = model.index(model.build(tables, CUT, PARAMS))
     fitted = model.fit(tables, CUT, PARAMS, RECIPE.seed)
-    truth = model.outcomes(tables, CUT, END)
+    truth = model.outcomes(tables, CUT, END, PARAMS)
     ours = model.score(fitted, index, truth)
     assert ours["ndcg_at_20"].count() > 1800
     for metric, figure in REFERENCE.items():

@@ -51,7 +51,7 @@ def build(tables: Tables, as_of: datetime, params: Params) -> pd.DataFrame:
     return best.assign(visits=visits)[["subject", "item", "visits"]].reset_index(drop=True)
 
 
-def outcomes(tables: Tables, start: datetime, end: datetime) -> pd.DataFrame:
+def outcomes(tables: Tables, start: datetime, end: datetime, params: Params) -> pd.DataFrame:
     visits = tables["visits"]
     return visits[(visits["time"] >= start) & (visits["time"] < end)][["subject", "item"]]
 
