@@ -13,24 +13,25 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from configs.schema import Config, Dataset, Defaults, ModelConfig, Settings
+from configs.schema import Config, Dataset, DecisionTable, Defaults, ModelConfig, Settings
 from errors import ConfigError
 from records import digest_of
 
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
 HERE = Path(__file__).resolve().parent
 PREFIX = "GROWNET_"
-RESERVED = "defaults"  # every other YAML beside it is a model
+RESERVED = {"defaults", "decisions"}  # every other YAML beside them is a model
 
 
 def load(folder: Path = HERE) -> Config:
-    """Reads defaults.yaml, datasets/*.yaml and one *.yaml per model below `folder`.
+    """Reads defaults.yaml, decisions.yaml, datasets/*.yaml and one *.yaml per model below `folder`.
 
     Raises:
         ConfigError: with every problem of every file.
     """
     problems: list[str] = []
     defaults = _checked(Defaults, _yaml(folder / "defaults.yaml", problems), "defaults.yaml", problems)
+    table = _checked(DecisionTable, _yaml(folder / "decisions.yaml", problems), "decisions.yaml", problems)
     base = defaults.model if defaults else {}
     models = _folder(ModelConfig, folder, problems, base)
     datasets = _folder(Dataset, folder / "datasets", problems, {})
@@ -40,9 +41,9 @@ def load(folder: Path = HERE) -> Config:
             for alias, dataset in model.tables.items()
             if dataset not in datasets
         ]
-    if problems or defaults is None:
+    if problems or defaults is None or table is None:
         raise ConfigError(problems)
-    return Config(defaults=defaults, models=models, datasets=datasets)
+    return Config(defaults=defaults, models=models, datasets=datasets, decisions=table)
 
 
 def settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -116,7 +117,7 @@ def config_digest(config: Config, model: str) -> str:
 def _folder(schema: type[SchemaT], folder: Path, problems: list[str], base: dict[str, Any]) -> dict[str, SchemaT]:
     found: dict[str, SchemaT] = {}
     for path in sorted(folder.glob("*.yaml")):
-        if path.stem == RESERVED:
+        if path.stem in RESERVED:
             continue
         label = path.name if schema is ModelConfig else f"{folder.name}/{path.name}"
         data = _yaml(path, problems)

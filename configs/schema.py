@@ -5,10 +5,13 @@ Read by `configs.load`, which is the only reader of YAML and of the environment.
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from records import Answered, Role, digest_of
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Percent = Annotated[float, Field(ge=0.0, le=100.0)]
@@ -276,6 +279,94 @@ class Defaults(Strict):
     model: dict[str, Any]
 
 
+# ---- the decision table (configs/decisions.yaml) -------------------------------------------------
+
+Corruption = Literal["stream", "journal", "snapshot", "batch", "no", "undecided"]
+Action = Literal["freeze", "unfreeze", "fallback", "rollback", "take_back", "retrain", "incident"]
+ROLES: tuple[Role, ...] = get_args(Role)
+COMBINATIONS = tuple(product(get_args(Corruption), get_args(Answered), get_args(Answered)))  # corruption, drift, kpi
+
+
+class Conditions(Strict):
+    """What a row of the decision table applies to: the answers it lists of each input, or `any`."""
+
+    corruption: Literal["any"] | tuple[Corruption, ...]
+    drift: Literal["any"] | tuple[Answered, ...]
+    kpi: Literal["any"] | tuple[Answered, ...]
+
+    @field_validator("corruption", "drift", "kpi", mode="before")
+    @classmethod
+    def words(cls, given: Any) -> Any:
+        """YAML 1.1 reads an unquoted yes or no as a truth value."""
+        if not isinstance(given, list | tuple):
+            return given
+        return ["yes" if one is True else "no" if one is False else one for one in given]
+
+    def match(self, corruption: str, drift: str, kpi: str) -> bool:
+        given = ((self.corruption, corruption), (self.drift, drift), (self.kpi, kpi))
+        return all(listed == "any" or answer in listed for listed, answer in given)
+
+
+class Row(Strict):
+    """One row of the decision table."""
+
+    name: Name
+    when: Conditions
+    level: Literal["ok", "warning", "critical", "emergency", "inconclusive"]
+    does: dict[Role, tuple[Action, ...]]
+    freezes_for: str = ""  # what a freeze of this row is for; only one for drift is lifted without a vote
+    owner: Literal["data", "feature", "train", "validate", "approve", "deploy", "monitor", "retrain"]  # stage
+    title: str
+    asks: str  # what people do now
+
+    @model_validator(mode="after")
+    def possible(self) -> Row:
+        done = {action for actions in self.does.values() for action in actions}
+        problems = [
+            "does: every role needs its actions" if set(self.does) != set(ROLES) else "",
+            "freeze and freezes_for go together" if ("freeze" in done) != bool(self.freezes_for) else "",
+            "a freeze and an unfreeze in one row" if {"freeze", "unfreeze"} <= done else "",
+            "an inconclusive row does nothing" if self.level == "inconclusive" and done else "",
+            *(f"{role}: {action} is only for a {only}" for role, action, only in self._misplaced()),
+        ]
+        if any(problems):
+            raise ValueError("; ".join(problem for problem in problems if problem))
+        return self
+
+    def _misplaced(self) -> list[tuple[str, str, str]]:
+        only: dict[str, Role] = {"take_back": "canary", "rollback": "champion", "retrain": "champion"}
+        return [
+            (role, action, only[action])
+            for role, actions in self.does.items()
+            for action in actions
+            if only.get(action, role) != role
+        ]
+
+
+class DecisionTable(Strict):
+    """What follows from corruption, drift and a KPI drop. The first row that matches decides; the last takes the rest."""
+
+    rows: tuple[Row, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def answers_everything(self) -> DecisionTable:
+        names = [row.name for row in self.rows]
+        if len(set(names)) < len(names):
+            raise ValueError(f"every row needs a name of its own, got {names}")
+        last = self.rows[-1]
+        if not all(last.when.match(*combination) for combination in COMBINATIONS) or last.level != "inconclusive":
+            raise ValueError(f"the last row must take everything and be inconclusive, got {last.name!r}")
+        reached = {next(row.name for row in self.rows if row.when.match(*one)) for one in COMBINATIONS}
+        if unreached := [name for name in names if name not in reached]:
+            raise ValueError(f"rows that no combination reaches: {unreached}")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all its rows, 64 hex characters; a ruling names the table it was read from."""
+        return digest_of(self.model_dump(mode="json"))
+
+
 # ---- settings (environment) ----------------------------------------------------------------------
 
 
@@ -308,3 +399,4 @@ class Config(Strict):
     defaults: Defaults
     models: dict[str, ModelConfig]
     datasets: dict[str, Dataset]
+    decisions: DecisionTable

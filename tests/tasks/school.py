@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from checks import plans as moves
 from configs import load as loading
 from configs.schema import Config
-from records import Arm, Candidate, Evidence, FeatureSet, ReleasePlan, digest_of, utc_now
+from records import Arm, Candidate, Evidence, FeatureSet, Order, ReleasePlan, digest_of, utc_now
 from stores.lake import Lake
 from stores.ledger import batches, plans, votes
 from stores.ledger.batches import Batch
@@ -75,7 +75,7 @@ class School(World):
         """The house's own configuration with other limits (and parameters of the model)."""
         source = Path(loading.__file__).parent
         (self.configs / "datasets").mkdir(parents=True, exist_ok=True)
-        for path in [source / f"{NAME}.yaml", *(source / "datasets").glob("*.yaml")]:
+        for path in [source / f"{NAME}.yaml", source / "decisions.yaml", *(source / "datasets").glob("*.yaml")]:
             (self.configs / path.relative_to(source)).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
         defaults = yaml.safe_load((source / "defaults.yaml").read_text(encoding="utf-8"))
         defaults["model"]["gates"] |= LIMITS | limits
@@ -108,10 +108,11 @@ class School(World):
 
         return build_features(self.settings, self.config, NAME)
 
-    def train(self, reason: str = "a test") -> Candidate:
+    def train(self, reason: str = "a test", verdict: str = "", segment: str = "") -> Candidate:
         from tasks.train import train
 
-        return train(self.settings, self.config, NAME, self.features(), reason)
+        order = Order(model=NAME, reason=reason, verdict=verdict, segment=segment)
+        return train(self.settings, self.config, self.features(), order)
 
     def serve(self, candidate: Candidate, found: Evidence) -> ReleasePlan:
         """Releases a candidate to 100 %: ballot, votes and every step."""
