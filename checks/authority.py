@@ -6,7 +6,7 @@ Pure. Asked by `stores.ledger.plans.change` before anything is written.
 from __future__ import annotations
 
 from checks.keys import key_kind, may_sign
-from checks.plans import arms, names_freeze, refused
+from checks.plans import DRIFT, arms, names_freeze, refused
 from records import BallotSubject, ReleasePlan, Verb
 
 
@@ -19,7 +19,7 @@ def needs_vote(before: ReleasePlan, after: ReleasePlan) -> dict[Verb, str]:
     needs: dict[Verb, str] = {}
     if brought or after.rollout not in (before.rollout, None):
         needs["promote"] = "bring in an artifact or other steps"
-    if before.frozen and not after.frozen and not named:
+    if before.frozen and not named and (not after.frozen or _weaker(before, after)):
         needs["unfreeze"] = "lift a freeze"
     if before.hold and not after.hold:
         needs["resume"] = "end a hold"
@@ -34,7 +34,7 @@ def authorise(before: ReleasePlan, after: ReleasePlan, key: str, ballot: BallotS
     """Refuses a change that this key may not sign.
 
     What takes a vote is signed by the release key and names the ballot of that verb. The guard moves a rollout
-    forward without one. An operator's key only stops things and goes back.
+    forward and lifts a freeze for drift without one. An operator's key only stops things and goes back.
 
     Raises:
         ReleaseRefused: saying what needs a vote.
@@ -44,7 +44,7 @@ def authorise(before: ReleasePlan, after: ReleasePlan, key: str, ballot: BallotS
     kind = key_kind(key)
     for verb, what in needs_vote(before, after).items():
         voted = kind == "release" and ballot is not None and ballot.verb == verb
-        if not voted and not (kind == "guard" and verb == "advance"):
+        if not voted and not (kind == "guard" and _by_itself(before, verb)):
             raise refused(before, f"{what} with key {key}", f"an approved ballot to {verb}", "ask for a vote")
     new = [arm for arm in arms(after) if arm not in arms(before) and not arm.is_rules]
     steps = after.rollout.digest if after.rollout else ""
@@ -56,3 +56,13 @@ def authorise(before: ReleasePlan, after: ReleasePlan, key: str, ballot: BallotS
         )
     if not set(before.rejected) <= set(after.rejected):
         raise refused(before, "forget a rejected artifact", "rejected ones to stay rejected", "train a new candidate")
+
+
+def _by_itself(before: ReleasePlan, verb: Verb) -> bool:
+    """What the guard does without a vote: it moves a rollout on, and lifts a freeze that was for drift."""
+    return verb == "advance" or (verb == "unfreeze" and before.frozen_for == DRIFT)
+
+
+def _weaker(before: ReleasePlan, after: ReleasePlan) -> bool:
+    """A freeze that only people could lift became one that the guard may."""
+    return after.frozen_for == DRIFT and before.frozen_for != DRIFT

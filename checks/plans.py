@@ -18,6 +18,8 @@ from records import RULES, Arm, ReleasePlan, Rollout, Step
 RULES_ARM = Arm(number=RULES, name="rules")
 NO_CANARY: dict[str, Any] = {"canary": None, "canary_percent": 0.0}
 NO_CONTROL: dict[str, Any] = {"control": None, "control_percent": 0.0}
+NOT_FROZEN: dict[str, Any] = {"frozen": False, "frozen_for": ""}
+DRIFT = "drift"  # what a freeze must be for that the guard may lift
 NO_ROLLOUT: dict[str, Any] = {
     "rollout": None,
     "step": 0,
@@ -116,7 +118,7 @@ def advance(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> Rele
         reason,
         champion=plan.canary,
         previous=plan.champion,
-        frozen=False,
+        **NOT_FROZEN,
         **NO_CANARY,
         **control,
         **moved,
@@ -150,19 +152,25 @@ def undo(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> Release
     return step(plan, at=at, actor=actor, reason=reason)
 
 
-def freeze(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> ReleasePlan:
+def freeze(plan: ReleasePlan, *, at: datetime, actor: str, reason: str, what_for: str = "") -> ReleasePlan:
     """Running rollouts stop and nothing is promoted unattended; training goes on.
 
-    A canary whose ballot named an earlier freeze would pass through this one as well, so it is held too.
+    A canary whose ballot named an earlier freeze would pass through this one as well, so it is held too. A freeze for drift,
+    which the guard may lift, becomes one for anything else; never the other way round.
+
+    Args:
+        what_for: drift, corruption, batch; empty when a person froze it.
     """
     stops = plan.canary is not None and names_freeze(plan.canary)
-    if plan.frozen and (plan.hold or not stops):
+    stronger = plan.frozen_for == DRIFT and what_for != DRIFT
+    if plan.frozen and not stronger and (plan.hold or not stops):
         return plan
-    return _next(plan, at, actor, reason, frozen=True, hold=plan.hold or stops)
+    kept = what_for if stronger or not plan.frozen else plan.frozen_for
+    return _next(plan, at, actor, reason, frozen=True, frozen_for=kept, hold=plan.hold or stops)
 
 
 def unfreeze(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> ReleasePlan:
-    return _next(plan, at, actor, reason, frozen=False) if plan.frozen else plan
+    return _next(plan, at, actor, reason, **NOT_FROZEN) if plan.frozen else plan
 
 
 def hold(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> ReleasePlan:
@@ -217,7 +225,8 @@ def describe(plan: ReleasePlan) -> str:
         parts.append(f"Control {plan.control.name} answers {plan.control_percent:g} %.")
     if plan.previous is not None:
         parts.append(f"{plan.previous.name} stands ready to come back.")
-    states = [word for word, on in (("frozen", plan.frozen), ("held", plan.hold)) if on]
+    frozen = f"frozen for {plan.frozen_for}" if plan.frozen_for else "frozen"
+    states = [word for word, on in ((frozen, plan.frozen), ("held", plan.hold)) if on]
     if states:
         parts.append(f"The plan is {' and '.join(states)}.")
     if plan.rejected:

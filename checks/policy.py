@@ -14,13 +14,13 @@ from typing import Any, Literal, cast
 from msgspec import convert, json
 
 from checks.facts import Facts, Judged, subject_of
+from checks.plans import DRIFT
 from configs.schema import Action, Corruption, DecisionTable, Row
 from records import Answered, Finding, Role, Ruling, digest_of
 
 RuledLevel = Literal["ok", "warning", "critical", "emergency", "inconclusive"]
 
 QUARTER = timedelta(days=91)
-DRIFT = "drift"  # the freeze that the guard may lift
 ASKS: tuple[Action, ...] = ("retrain", "incident")
 SAID: dict[str, set[Answered]] = {"ok": {"no"}, "inconclusive": {"yes", "undecided"}}  # else what was answered yes
 CHANGES: tuple[Action, ...] = ("take_back", "rollback", "fallback", "freeze", "unfreeze")  # of the plan, in this order

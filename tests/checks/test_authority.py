@@ -85,6 +85,36 @@ def test_the_guard_lifts_the_freeze_that_the_ballot_named() -> None:
         plan = after
 
 
+DRIFT = moves.freeze(ONE, what_for="drift", **WHO)
+CORRUPT = moves.freeze(ONE, what_for="corruption", **WHO)
+
+
+def test_the_guard_lifts_a_freeze_for_drift_and_no_other() -> None:
+    authorise(DRIFT, moves.unfreeze(DRIFT, **WHO), "guard")
+    for plan in (CORRUPT, FROZEN):
+        with pytest.raises(ReleaseRefused, match="ballot to unfreeze"):
+            authorise(plan, moves.unfreeze(plan, **WHO), "guard")
+    for key in ("operator:ada", "release"):
+        with pytest.raises(ReleaseRefused, match="ballot to unfreeze"):
+            authorise(DRIFT, moves.unfreeze(DRIFT, **WHO), key)
+
+
+@pytest.mark.parametrize("key", ["guard", "operator:ada", "release"])
+@pytest.mark.parametrize("plan", [CORRUPT, FROZEN], ids=["corruption", "operator"])
+def test_nobody_makes_a_freeze_weaker_to_lift_it_afterwards(plan: ReleasePlan, key: str) -> None:
+    with pytest.raises(ReleaseRefused, match="ballot to unfreeze"):
+        authorise(plan, replace(plan, frozen_for="drift"), key)
+
+
+def test_the_guard_may_not_do_more_while_it_lifts_a_freeze() -> None:
+    held = moves.hold(DRIFT, **WHO)
+    with pytest.raises(ReleaseRefused, match="ballot to resume"):
+        authorise(held, moves.resume(moves.unfreeze(held, **WHO), **WHO), "guard")
+    rules = moves.fallback(DRIFT, **WHO)
+    with pytest.raises(ReleaseRefused, match="ballot to restore"):
+        authorise(rules, moves.restore(moves.unfreeze(rules, **WHO), **WHO), "guard")
+
+
 def test_an_operator_cannot_alter_what_an_arm_carries() -> None:
     forged = replace(ONE.champion, evidence="0" * 64)
     with pytest.raises(ReleaseRefused):

@@ -215,12 +215,35 @@ def test_a_plan_reads_aloud(first: ReleasePlan) -> None:
     )
 
 
+def test_a_freeze_says_what_it_is_for_and_only_grows_stronger(first: ReleasePlan) -> None:
+    drift = moves.freeze(promoted(first, 1), what_for="drift", **WHO)
+    assert (drift.frozen, drift.frozen_for) == (True, "drift")
+    assert "The plan is frozen for drift." in moves.describe(drift)
+    assert moves.freeze(drift, what_for="drift", **WHO) is drift
+    corrupt = moves.freeze(drift, what_for="corruption", **WHO)
+    assert corrupt.frozen_for == "corruption"
+    assert moves.freeze(corrupt, what_for="drift", **WHO) is corrupt
+    assert moves.freeze(corrupt, **WHO) is corrupt
+    assert moves.freeze(drift, **WHO).frozen_for == ""  # a person's
+    for plan in (drift, corrupt):
+        assert (moves.unfreeze(plan, **WHO).frozen, moves.unfreeze(plan, **WHO).frozen_for) == (False, "")
+
+
+def test_promotion_by_a_ballot_that_names_the_freeze_ends_it_with_what_it_was_for(first: ReleasePlan) -> None:
+    plan = started(moves.freeze(promoted(first, 1), what_for="drift", **WHO), 2, freeze=True)
+    assert (plan.frozen, plan.frozen_for) == (True, "drift")
+    while plan.canary is not None:
+        plan = moves.advance(plan, **WHO)
+    assert (plan.champion.number, plan.frozen, plan.frozen_for) == (2, False, "")
+
+
 MOVES: tuple[Move, ...] = (
     moves.advance,
     moves.take_back,
     moves.rollback,
     moves.undo,
     moves.freeze,
+    lambda plan, **who: moves.freeze(plan, what_for="drift", **who),
     moves.unfreeze,
     moves.hold,
     moves.resume,
@@ -241,6 +264,8 @@ def test_whatever_is_done_in_whatever_order_the_plan_stays_sound(steps: list[int
         except ReleaseRefused:
             plan = before
         assert set(before.rejected) <= set(plan.rejected)
+        assert plan.frozen or not plan.frozen_for
+        assert not (before.frozen and plan.frozen and plan.frozen_for == "drift" != before.frozen_for)
         assert (plan.canary is None) <= (plan.canary_percent == 0)
         assert (plan.control is None) == (plan.control_percent == 0)
         assert plan.canary is None or (plan.rollout is not None and plan.salt and plan.mode == "model")
