@@ -131,6 +131,17 @@ class Manifest(Record, frozen=True, kw_only=True):
     judge: Literal["split", "paired"]
 
 
+class Order(Record, frozen=True, kw_only=True):
+    """What a training is asked for with. A verdict and a cadence exclude each other; a person gives neither."""
+
+    model: str
+    reason: str = ""  # a person must give one; a verdict and a cadence have theirs
+    verdict: str = ""  # id of the Ruling that asks for it
+    segment: str = ""  # "country=home"
+    cadence: Literal["", "weekly", "monthly", "seasonal"] = ""
+    period: str = ""  # of the cadence, set when the order is accepted
+
+
 class Candidate(Record, frozen=True, kw_only=True):
     """A trained model that nobody has judged yet."""
 
@@ -147,6 +158,9 @@ class Candidate(Record, frozen=True, kw_only=True):
     reason: str
     created_at: datetime
     trained_until: datetime  # the cut: rows before it were learned from, rows after it are the holdout
+    verdict: str = ""  # id of the Ruling that asked for it
+    segment: str = ""  # "country=home": it must be better there as well
+    period: str = ""  # of its cadence that it was trained for, "monthly 2026-11"
 
 
 class Gate(Record, frozen=True, kw_only=True):

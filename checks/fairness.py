@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from checks.metrics import bootstrap_means
+from errors import UsageError
 
 Floats = npt.NDArray[np.float64]
 
@@ -40,6 +41,35 @@ class Fairness(msgspec.Struct, frozen=True, kw_only=True):
     def worst(self) -> Segment | None:
         """The segment with the largest gap, either way; None when none was large enough to judge."""
         return max(self.segments, key=lambda segment: abs(segment.gap), default=None)
+
+
+def parse(segment: str) -> tuple[str, str]:
+    """Kind and name of a segment written KIND=NAME, such as "country=home".
+
+    Raises:
+        UsageError: for anything else.
+    """
+    kind, _, name = (part.strip() for part in segment.partition("="))
+    if not kind or not name:
+        raise UsageError("segment", expected="KIND=NAME, such as country=home", got=segment)
+    return kind, name
+
+
+def members(segments: pd.DataFrame, segment: str) -> pd.Index:
+    """The subjects in a segment written KIND=NAME; none of a kind that is not there.
+
+    Args:
+        segments: one string column per kind of segment (index `subject`).
+    """
+    kind, name = parse(segment)
+    return segments.index[segments[kind] == name] if kind in segments.columns else segments.index[:0]
+
+
+def refuse_unknown(segments: pd.DataFrame, segment: str) -> None:
+    """Raises UsageError for a segment that nobody is in, naming those there are."""
+    if members(segments, segment).empty:
+        there = sorted(f"{kind}={each}" for kind in segments.columns for each in segments[kind].dropna().unique())
+        raise UsageError("segment", expected=f"one of {there}", got=segment)
 
 
 def by_segment(

@@ -39,13 +39,14 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int | None = None
 
 
-def new(content: str, champion: str, rejected: Sequence[str]) -> Gate:
+def new(content: str, champion: str, rejected: Sequence[str], fell: bool = False) -> Gate:
     """A candidate must be something that is neither served already nor was taken back before.
 
     Args:
         content: SHA-256 of the candidate's artifact.
         champion: that of the champion, empty for the rules.
         rejected: those of canaries that were taken back, for good.
+        fell: the verdict that asks for this training was about this very artifact.
     """
     if content in rejected:
         reason = (
@@ -53,6 +54,8 @@ def new(content: str, champion: str, rejected: Sequence[str]) -> Gate:
         )
     elif content == champion:
         reason = f"artifact {content[:12]} is the champion: nothing changed in data, configuration or code"
+    elif fell:
+        reason = f"artifact {content[:12]} is the one that the verdict was about: nothing was learned since"
     else:
         return _gate("new", "pass", f"artifact {content[:12]} was never served or taken back", {})
     return _gate("new", "fail", reason, {})
@@ -70,6 +73,21 @@ def champion(difference: Difference, margin: float, against: str, unseen: bool =
     note = "" if unseen else "; the champion was trained on part of this holdout, which flatters it"
     outcome = _above(difference, margin)
     return _gate("champion", outcome, _compared(difference, margin, against, outcome) + note, _figures(difference))
+
+
+def segment(difference: Difference, name: str, against: str, min_subjects: int) -> Gate:
+    """A candidate that was asked for a segment's sake must be better there, beyond doubt.
+
+    Args:
+        difference: candidate - champion over the subjects of the segment; NaN when the champion cannot be scored.
+        name: such as "country=home".
+        min_subjects: of a smaller segment nothing can be said.
+    """
+    if difference.subjects < min_subjects:
+        reason = f"{name} has {difference.subjects} subjects that both scored, {min_subjects} are needed to judge"
+        return _gate("segment", "inconclusive", reason, _figures(difference))
+    outcome = _above(difference, 0.0)
+    return _gate("segment", outcome, f"{name}: {_compared(difference, 0.0, against, outcome)}", _figures(difference))
 
 
 def unreadable_champion(against: str, problem: str) -> Gate:

@@ -24,6 +24,10 @@ def _lines(config: Config, candidate: Candidate, manifest: Manifest, features: S
     yield f"{recipe.description}. Owners: {', '.join(recipe.owners)}."
     yield ""
     yield f"- trained because: {candidate.reason}"
+    if candidate.verdict:
+        yield f"- asked for by the guard's verdict {candidate.verdict}"
+    if candidate.segment:
+        yield f"- trained for everybody; must also be better for the segment {candidate.segment}"
     yield f"- trained on rows before {candidate.trained_until:%Y-%m-%d %H:%M} UTC; judged on the {recipe.split.holdout_days} days after"
     yield f"- serves with features as of {candidate.features.as_of:%Y-%m-%d %H:%M} UTC, {candidate.features.rows} rows"
     versions = candidate.versions

@@ -72,7 +72,7 @@ def html(config: Config, candidate: Candidate, found: Evidence, plan: ReleasePla
 
 def scored(found: Evidence) -> list[str]:
     """Whose figures there are, the candidate ("") first and the champion next."""
-    others = {name.split(".", 1)[0] for name in found.metrics if "." in name}
+    others = {name.split(".", 1)[0] for name in found.metrics if "." in name and " - " not in name}
     order = {"champion": 0, "rules": 1, "training": 3}
     return ["", *sorted(others, key=lambda name: (order.get(name, 2), name))] if found.metrics else []
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from checks import drift, gates
 from checks.drift import Drift
-from checks.fairness import by_segment
+from checks.fairness import by_segment, members
 from configs.schema import ModelConfig
 from models.contract import Feature
 from records import Gate
@@ -46,7 +46,9 @@ class Findings:
     intervals: dict[str, tuple[float, float]]
 
 
-def measure(trial: Trial, fitted: Any, rival: Rival | Gate, recipe: ModelConfig, moments: Split) -> Findings:
+def measure(
+    trial: Trial, fitted: Any, rival: Rival | Gate, recipe: ModelConfig, moments: Split, *, segment: str = ""
+) -> Findings:
     """Scores the candidate and everything it must beat on one holdout, and judges.
 
     Args:
@@ -55,6 +57,7 @@ def measure(trial: Trial, fitted: Any, rival: Rival | Gate, recipe: ModelConfig,
         rival: what serves now, or the gate that says why it cannot be compared with.
         recipe: the model's configuration, with the limits.
         moments: where the history is cut.
+        segment: KIND=NAME that the candidate must be better in as well; none when empty.
     """
     limits, metric = recipe.gates, recipe.metric
     ours = trial.scores(fitted, moments.cut, moments.end)
@@ -66,6 +69,11 @@ def measure(trial: Trial, fitted: Any, rival: Rival | Gate, recipe: ModelConfig,
     training_start = moments.cut - timedelta(days=recipe.split.outcome_days)
     training = trial.scores(fitted, training_start, moments.cut)
     against = {name: compare(ours, scores, metric, limits, recipe.seed) for name, scores in others.items()}
+    inside = f"champion in {segment}"
+    if segment:
+        theirs = others.get("champion", ours.iloc[:0])
+        own = ours[ours.index.isin(members(trial.model.segments(trial.features(moments.cut)), segment))]
+        against[inside] = compare(own, theirs, metric, limits, recipe.seed)
     made = (
         _champion(rival, against, limits.champion_margin, moments),
         gates.baseline({name: against[name] for name in baselines}, limits.baseline_margin),
@@ -79,6 +87,7 @@ def measure(trial: Trial, fitted: Any, rival: Rival | Gate, recipe: ModelConfig,
             limits.backtest_min_wins,
         ),
         gates.overfitting(float(training[metric].mean()), float(ours[metric].mean()), limits.overfit_max_gap),
+        *([gates.segment(against[inside], segment, rival.name, limits.bias_min_rows)] if segment else []),
     )
     intervals = {f"{metric} - {name}": (found.low, found.high) for name, found in against.items()}
     intervals |= _intervals("", ours, recipe) | _intervals("champion.", others.get("champion"), recipe)

@@ -15,12 +15,20 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
+from checks import fairness
+from checks.periods import Every
 from configs.load import load, settings
-from errors import LedgerUnavailable, StackError, UsageError
-from records import Candidate, Evidence, FeatureSet
-from stores.ledger import verdicts
-from tasks import aliases, evidence_page, features, runs, train, validate
-from tasks.operate import opened
+from errors import LedgerUnavailable, StackError
+from models.contract import find
+from records import Candidate, Evidence, FeatureSet, Order, Record, utc_now
+from tasks import aliases, evidence_page, features, retrain, runs, train, validate
+
+
+class Before(Record, frozen=True, kw_only=True):
+    """What was done about an order when it was asked for before."""
+
+    candidate: Candidate | None = None
+    ended: str = ""  # how, when nothing is left to do
 
 
 def passing(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -38,28 +46,31 @@ stage = task(
 
 
 @stage
-def accept(model: str, reason: str, verdict: str, segment: str) -> str:
-    """Refuses an order that cannot be carried out, before anything is done; the reason that is kept.
-
-    Raises:
-        UsageError: without a reason, for another model's verdict, or for a segment (one model for all, today).
-        NotFound: for a model or a verdict that does not exist.
-    """
+def start_due(cadence: Every) -> str:
+    """A lifecycle run for each model of a cadence, once a period; which, in words."""
     house = settings()
-    features.recipe_of(load(house.configs), model)
-    if not reason.strip():
-        raise UsageError("reason", expected="why this training is asked for", got="nothing", do="say it in a sentence")
-    if segment:
-        raise UsageError(
-            "segment", expected="none: a model is trained for everybody", got=segment, do="leave it out, or add a model"
-        )
-    if not verdict:
-        return reason.strip()
-    with opened(house, "reader") as ledger:
-        about = verdicts.verdict(ledger, verdict).model
-    if about != model:
-        raise UsageError(f"verdict {verdict}", expected=f"one about {model}", got=f"one about {about}")
-    return f"{reason.strip()} (verdict {verdict})"
+    found = retrain.start_due(house, load(house.configs), cadence, utc_now())
+    said = ", ".join(f"{model}: {run}" for model, run in found.items()) or f"no model is trained {cadence}"
+    get_run_logger().info("%s", said)
+    return said
+
+
+@stage
+def accept(order: Order) -> Order:
+    """Refuses an order that cannot be carried out, before anything is done; with the reason that is kept."""
+    house = settings()
+    return retrain.accepted(house, load(house.configs), order, utc_now())
+
+
+@stage
+def look_back(order: Order) -> Before:
+    """What was done about the same verdict or period: nothing, a candidate to go on with, or all of it."""
+    house = settings()
+    found = retrain.earlier(house, order)
+    before = Before(candidate=found, ended=retrain.ended(house, found) if found else "")
+    if found:
+        get_run_logger().info("asked for before: %s", before.ended or f"going on with {found.id}")
+    return before
 
 
 @stage
@@ -69,19 +80,22 @@ def show_what_serves(model: str) -> None:
 
 
 @stage
-def build_features(model: str) -> FeatureSet:
-    """Features as of the newest row of the newest snapshots."""
+def build_features(order: Order) -> FeatureSet:
+    """Features as of the newest row of the newest snapshots; a segment that nobody is in is refused here."""
     house = settings()
-    built = features.build_features(house, load(house.configs), model)
-    get_run_logger().info("%s of %s: %d rows as of %s", built.version.name, model, built.rows, built.as_of)
+    built = features.build_features(house, load(house.configs), order.model)
+    if order.segment:
+        known = find(order.model).segments(features.artifacts_of(house).frame(built))
+        fairness.refuse_unknown(known, order.segment)
+    get_run_logger().info("%s of %s: %d rows as of %s", built.version.name, order.model, built.rows, built.as_of)
     return built
 
 
 @stage
-def train_candidate(model: str, built: FeatureSet, reason: str) -> Candidate:
+def train_candidate(order: Order, built: FeatureSet) -> Candidate:
     """A candidate nobody has judged yet."""
     house = settings()
-    candidate = train.train(house, load(house.configs), model, built, reason)
+    candidate = train.train(house, load(house.configs), built, order)
     get_run_logger().info("%s, learned from rows before %s", candidate.id, candidate.trained_until)
     return candidate
 

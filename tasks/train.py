@@ -24,6 +24,7 @@ from records import (
     Candidate,
     FeatureSet,
     Manifest,
+    Order,
     Snapshot,
     Version,
     Versions,
@@ -55,7 +56,7 @@ class Trained(NamedTuple):
     seconds: float  # of reading and fitting
 
 
-def train(settings: Settings, config: Config, model: str, features: FeatureSet, reason: str) -> Candidate:
+def train(settings: Settings, config: Config, features: FeatureSet, order: Order) -> Candidate:
     """Trains, stores and registers a candidate; nothing is promised yet, validation judges.
 
     Raises:
@@ -63,10 +64,10 @@ def train(settings: Settings, config: Config, model: str, features: FeatureSet, 
         DataError: when there are no rows before the cut.
         StackError: when MLflow stays away; the artifact is stored by then, and a repeat finds it.
     """
-    if not reason.strip():
+    if not order.reason.strip():
         raise UsageError("training", expected="a reason", got="none", do="say why; it is kept with the candidate")
-    recipe, started = recipe_of(config, model), utc_now()
-    trial = history(settings, config, model, features.snapshots)
+    recipe, started = recipe_of(config, order.model), utc_now()
+    trial = history(settings, config, order.model, features.snapshots)
     moments = split(newest(features.snapshots), recipe.split)
     with limited(settings.threads):
         fitted = trial.fit(moments.cut)
@@ -76,7 +77,7 @@ def train(settings: Settings, config: Config, model: str, features: FeatureSet, 
         manifest = _manifest(ledger, config, trial, features, moments.cut)
         bundle = _numbered(ledger, _bundle(trial, fitted, artifacts.frame(features), manifest, recipe))
         artifact = artifacts.put(bundle.pack())
-        candidate = _candidate(settings, bundle.manifest, artifact, reason.strip())
+        candidate = _candidate(settings, bundle.manifest, artifact, order)
         trained = Trained(trial=trial, candidate=candidate, manifest=bundle.manifest, seconds=seconds)
         candidate = msgspec.structs.replace(candidate, run_id=_register(settings, config, trained))
         evidence.save_candidate(ledger, candidate, actor="train")
@@ -141,7 +142,7 @@ def _numbered(ledger: Ledger, bundle: Bundle) -> Bundle:
     return Bundle(bundle.model, manifest, bundle.example, bundle.expected)
 
 
-def _candidate(settings: Settings, manifest: Manifest, artifact: Artifact, reason: str) -> Candidate:
+def _candidate(settings: Settings, manifest: Manifest, artifact: Artifact, order: Order) -> Candidate:
     return Candidate(
         id=f"{manifest.name}-{artifact.content[:8]}-{secrets.token_hex(4)}",
         model=manifest.model,
@@ -153,9 +154,12 @@ def _candidate(settings: Settings, manifest: Manifest, artifact: Artifact, reaso
         commit=commit(),
         authors=authors(settings.configs / f"{manifest.model}.yaml"),
         run_id="",
-        reason=reason,
+        reason=order.reason.strip(),
         created_at=utc_now(),
         trained_until=manifest.trained_until,
+        verdict=order.verdict,
+        segment=order.segment,
+        period=order.period,
     )
 
 
@@ -196,6 +200,7 @@ def _params(manifest: Manifest, recipe: ModelConfig) -> dict[str, str]:
 
 def _tags(candidate: Candidate) -> dict[str, str]:
     versions = candidate.versions
+    asked = {"verdict": candidate.verdict, "segment": candidate.segment, "period": candidate.period}
     return {
         "grownet.data": versions.data.name,
         "grownet.feature": versions.feature.name,
@@ -208,4 +213,5 @@ def _tags(candidate: Candidate) -> dict[str, str]:
         "grownet.bundle": candidate.artifact.uri,
         "grownet.status": "not judged yet",
         "mlflow.source.git.commit": candidate.commit.removesuffix("+dirty"),
+        **{f"grownet.{name}": value for name, value in asked.items() if value},
     }

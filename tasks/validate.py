@@ -8,6 +8,7 @@ discarded with its reason. Started by the lifecycle flow after training. Judging
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +29,13 @@ from tasks import evidence_page
 from tasks.features import artifacts_of, history, newest, recipe_of
 from tasks.measure import Findings, Rival, measure
 from tasks.operate import opened
+from tasks.retrain import same_again
 from tasks.service_check import quietest
 from tasks.threads import limited
 from tasks.trial import split
 
 log = logging.getLogger("grownet.validate")
+UNNAMEABLE = re.compile(r"[^A-Za-z0-9_\-./: ]")  # MLflow refuses these in the name of a metric; a segment may have them
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def judged(settings: Settings, config: Config, candidate: Candidate) -> Judged:
     with opened(settings, "flow") as ledger:
         plan = current_plan(settings, ledger, candidate.model)
         known = evidence.evidence_of(ledger, candidate.id)
-        found = known[-1] if known else _judge(settings, config, artifacts, candidate, plan)
+        found = known[-1] if known else _judge(settings, config, candidate, plan, same_again(ledger, candidate))
         artifacts.put_document(found.to_json(), found.digest)
         page = evidence_page.write(settings.home / "pages", config, candidate, found, plan)
         _tell_registry(settings, candidate, found)
@@ -99,14 +102,12 @@ def rival_of(plan: ReleasePlan | None, model: Model, artifacts: Artifacts) -> Ri
     return Rival(name=plan.champion.name, fitted=fitted, params=params, trained_until=bundle.manifest.trained_until)
 
 
-def _judge(
-    settings: Settings, config: Config, artifacts: Artifacts, candidate: Candidate, plan: ReleasePlan | None
-) -> Evidence:
+def _judge(settings: Settings, config: Config, candidate: Candidate, plan: ReleasePlan | None, fell: bool) -> Evidence:
     champion = plan.champion.artifact.content if plan and plan.champion.artifact else ""
-    new = gates.new(candidate.artifact.content, champion, plan.rejected if plan else ())
+    new = gates.new(candidate.artifact.content, champion, plan.rejected if plan else (), fell)
     if new.outcome == "fail":  # the rest was found out before
         return _evidence(candidate, [new], Findings(gates=(), metrics={}, intervals={}))
-    recipe, model = recipe_of(config, candidate.model), find(candidate.model)
+    recipe, model, artifacts = recipe_of(config, candidate.model), find(candidate.model), artifacts_of(settings)
     bundle = Bundle.unpack(artifacts.get(candidate.artifact))
     trial = history(settings, config, candidate.model, candidate.features.snapshots)
     with limited(settings.threads):
@@ -116,6 +117,7 @@ def _judge(
             rival_of(plan, model, artifacts),
             recipe,
             split(newest(candidate.features.snapshots), recipe.split),
+            segment=candidate.segment,
         )
     service = quietest(settings, candidate.id, recipe.gates.latency_p99_seconds)
     process = [
@@ -146,7 +148,7 @@ def _tell_registry(settings: Settings, candidate: Candidate, found: Evidence) ->
     outcomes = {f"gate.{gate.name}": f"{gate.outcome}: {gate.reason}" for gate in found.gates}
     verdict = {"grownet.status": "passed" if found.passed else "discarded", "grownet.evidence": found.digest}
     reason = {} if found.passed else {"grownet.discarded": found.reason}
-    metrics = {f"holdout/{name}": value for name, value in found.metrics.items()}
+    metrics = {f"holdout/{UNNAMEABLE.sub(':', name)}": value for name, value in found.metrics.items()}
     Registry.open(settings.mlflow_url).judge(
         candidate.model, candidate.run_id, metrics, {**outcomes, **verdict, **reason}
     )

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from checks.fairness import by_segment
+from checks.fairness import by_segment, members, parse, refuse_unknown
+from errors import UsageError
 
 
 def subjects(count: int) -> pd.Index:
@@ -66,3 +67,14 @@ def test_a_metric_of_zero_has_no_relative_gap() -> None:
     found = by_segment(pd.Series(0.0, index=subjects(6)), pd.DataFrame({"k": ["a"] * 6}, index=subjects(6)), min_rows=1)
     assert found.worst is None
     assert found.small == (("k", "a", 6),)
+
+
+def test_a_segment_is_named_by_kind_and_name() -> None:
+    known = pd.DataFrame({"country": ["home", "abroad", "home"]}, index=pd.Index(["a", "b", "c"], name="subject"))
+    assert parse(" country = home ") == ("country", "home")
+    assert list(members(known, "country=home")) == ["a", "c"]
+    assert members(known, "country=moon").empty
+    assert members(known, "planet=earth").empty
+    refuse_unknown(known, "country=abroad")
+    with pytest.raises(UsageError, match=r"one of \['country=abroad', 'country=home'\], got country=moon"):
+        refuse_unknown(known, "country=moon")

@@ -50,6 +50,20 @@ def test_a_champion_that_saw_the_holdout_is_named() -> None:
     assert "flatters" in gates.champion(BETTER, 0.0, "shop-v1", unseen=False).reason
 
 
+@pytest.mark.parametrize(("given", "outcome"), [(BETTER, "pass"), (WORSE, "fail"), (UNCLEAR, "inconclusive")])
+def test_a_segment_must_be_better_off(given: Difference, outcome: str) -> None:
+    gate = gates.segment(given, "country=home", "shop-v1", min_subjects=100)
+    assert (gate.outcome, gate.required) == (outcome, True)
+    assert gate.reason.startswith("country=home: against shop-v1")
+
+
+@pytest.mark.parametrize("given", [BETTER, NOTHING])
+def test_of_a_small_segment_nothing_can_be_said(given: Difference) -> None:
+    gate = gates.segment(given, "country=home", "shop-v1", min_subjects=101)
+    assert gate.outcome == "inconclusive"
+    assert f"{given.subjects} subjects that both scored, 101 are needed" in gate.reason
+
+
 def test_a_champion_that_cannot_be_read_cannot_be_compared() -> None:
     gate = gates.unreadable_champion("shop-v1", "no file items.json")
     assert (gate.outcome, gate.required) == ("inconclusive", True)

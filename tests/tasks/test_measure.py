@@ -98,6 +98,23 @@ def test_a_segment_that_is_served_badly_fails_bias(toy: Model) -> None:
     assert (bias.outcome, "'c'" in bias.reason) == ("fail", True)
 
 
+def test_a_segment_asked_for_is_compared_apart(toy: Model) -> None:
+    """The champion knows what "a" visits and nothing else: the whole gains, segment "a" does not."""
+    trial = Trial(toy, {"visits": visits()}, {"visits": "time"}, toy.Params(), seed=1)
+    chosen, moments = recipe(), split(visits()["time"].max().to_pydatetime(), recipe().split)
+    for segment, outcome, subjects in (
+        ("item=a", "fail", 12),
+        ("item=b", "pass", 10),
+        ("planet=mars", "inconclusive", 0),
+    ):
+        found = measure(trial, trial.fit(moments.cut), Rival(), chosen, moments, segment=segment)
+        gate = found.gates[-1]
+        assert (gate.name, gate.outcome, gate.figures["subjects"]) == ("segment", outcome, subjects)
+    unreadable = gates.unreadable_champion("toy-v1", "no file")
+    found = measure(trial, trial.fit(moments.cut), unreadable, chosen, moments, segment="item=b")
+    assert (outcomes(found)["segment"], outcomes(found)["champion"]) == ("inconclusive", "inconclusive")
+
+
 def test_small_segments_cannot_be_told(toy: Model) -> None:
     assert outcomes(judged(toy, visits(), bias_min_rows=100))["bias"] == "inconclusive"
 

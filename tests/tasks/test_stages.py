@@ -1,67 +1,50 @@
+"""The stages through `.fn()`, as a worker runs them; what they call is tested in its own place."""
+
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
 
-from errors import NotFound, UsageError
-from records import GuardVerdict
-from stores.ledger import verdicts
-from tasks.stages import accept
-from tests.stores.ledger.world import NOON
+import pytest
+from prefect.logging import disable_run_logger
+
+from errors import UsageError
+from records import Candidate, Order
+from stores.ledger import evidence
+from tasks.stages import accept, build_features, look_back
 from tests.tasks.school import NAME, School
 
 
 @pytest.fixture(autouse=True)
-def at_home(taught: School, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stage reads its settings from the environment, as in a worker."""
+def at_home(taught: School, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A stage reads its settings from the environment, as in a worker; its log line needs a run, which is not here."""
     for name, value in taught.environment.items():
         monkeypatch.setenv(name, value)
+    with disable_run_logger():
+        yield
 
 
-def verdict(about: str) -> GuardVerdict:
-    return GuardVerdict(
-        id=f"verdict-{about}",
-        model=about,
-        arm="champion",
-        version=1,
-        revision=3,
-        kpi="drop",
-        action="rollback",
-        reason="worse",
-        effect=-0.1,
-        low=-0.2,
-        high=-0.06,
-        matured=900,
-        needed=0,
-        inputs={},
-        at=NOON,
-    )
-
-
-def test_an_order_with_a_reason_is_accepted() -> None:
-    assert accept.fn(NAME, " monthly ", "", "") == "monthly"
-
-
-def test_the_verdict_that_asked_for_it_is_named_in_the_reason(taught: School) -> None:
-    verdicts.save(taught.ledgers["guard"], verdict(NAME), "guard")
-    assert accept.fn(NAME, "drift and a drop", f"verdict-{NAME}", "") == f"drift and a drop (verdict verdict-{NAME})"
-
-
-@pytest.mark.parametrize("reason", ["", " \n"])
-def test_no_retraining_is_silent(reason: str) -> None:
+def test_an_order_is_accepted_by_the_house_of_the_environment(taught: School) -> None:
+    assert accept.fn(Order(model=NAME, reason=" a new range ")).reason == "a new range"
+    asked = taught.rule("accepted")
+    assert accept.fn(Order(model=NAME, verdict=asked.id)).reason == f"{asked.reason} (verdict accepted)"
     with pytest.raises(UsageError, match="why this training is asked for"):
-        accept.fn(NAME, reason, "", "")
+        accept.fn(Order(model=NAME))
 
 
-def test_a_segment_is_refused_rather_than_ignored() -> None:
-    with pytest.raises(UsageError, match="trained for everybody, got abroad"):
-        accept.fn(NAME, "monthly", "", "abroad")
+def test_a_segment_nobody_is_in_is_refused_and_the_known_ones_are_named() -> None:
+    with pytest.raises(UsageError, match=r"one of \['country=home', .*got country=moon"):
+        build_features.fn(Order(model=NAME, reason="a test", segment="country=moon"))
+    with pytest.raises(UsageError, match="got planet=home"):
+        build_features.fn(Order(model=NAME, reason="a test", segment="planet=home"))
+    assert build_features.fn(Order(model=NAME, reason="a test", segment="country=home")).rows > 0
 
 
-def test_unknown_models_and_verdicts_and_verdicts_about_others_are_refused(taught: School) -> None:
-    with pytest.raises(NotFound, match="model 'nothing'"):
-        accept.fn("nothing", "monthly", "", "")
-    with pytest.raises(NotFound, match="verdict 'v9'"):
-        accept.fn(NAME, "monthly", "v9", "")
-    verdicts.save(taught.ledgers["guard"], verdict("spam"), "guard")
-    with pytest.raises(UsageError, match="about recommendation, got one about spam"):
-        accept.fn(NAME, "monthly", "verdict-spam", "")
+def test_the_same_verdict_again_goes_on_where_the_run_before_died(taught: School) -> None:
+    taught.rule("twice")
+    order = accept.fn(Order(model=NAME, verdict="twice"))
+    assert look_back.fn(order).candidate is None
+    candidate: Candidate = taught.train(order.reason, verdict="twice")
+    before = look_back.fn(order)
+    assert (before.candidate, before.ended) == (candidate, "")
+    evidence.discard(taught.ledgers["flow"], candidate.id, "not better")
+    assert look_back.fn(order).ended == f"{candidate.id} was discarded: not better"

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from configs.load import config_digest
 from errors import DataError, UsageError
 from models.contract import Decided, find
-from records import Candidate
+from records import Candidate, Order
 from stores.artifacts import Bundle
 from stores.ledger import evidence
 from tasks.features import artifacts_of
@@ -106,7 +106,7 @@ def test_mlflow_has_the_run_and_no_model(taught: School, candidate: Candidate) -
 @pytest.mark.parametrize("reason", ["", "   "])
 def test_there_is_no_silent_training(taught: School, reason: str) -> None:
     with pytest.raises(UsageError, match="a reason"):
-        train(taught.settings, taught.config, NAME, taught.features(), reason)
+        train(taught.settings, taught.config, taught.features(), Order(model=NAME, reason=reason))
 
 
 def test_a_history_shorter_than_the_holdout_is_said(tmp_path: Path) -> None:

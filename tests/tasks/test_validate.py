@@ -165,3 +165,28 @@ def test_the_rival_is_the_champion_or_the_rules_or_said_to_be_unreadable(taught:
     assert isinstance(gate, Gate)
     assert gate.outcome == "inconclusive"
     assert f"{NAME}-v1 cannot be read" in gate.reason
+
+
+def test_a_training_for_a_segment_is_judged_there_too(school: School, found: Evidence) -> None:
+    first = school.train("first")
+    school.serve(first, replace(found, candidate=first.id, artifact=first.artifact.content))
+    school.configure(params={"neighbours": 1})
+    worse = school.train("home fell behind", segment="country=home")
+    made = judged(school.settings, school.config, worse)
+    gate = next(gate for gate in made.evidence.gates if gate.name == "segment")
+    assert (gate.outcome, gate.required) == ("fail", True)
+    assert gate.reason.startswith("country=home: against recommendation-v1")
+    assert made.evidence.intervals["ndcg_at_20 - champion in country=home"][1] < 0
+    assert "segment fail" in str(evidence.discarded(school.ledgers["reader"], worse.id))
+    assert "champion in country=home" in made.page.read_text(encoding="utf-8")
+
+
+def test_the_version_that_fell_does_not_come_back_as_its_own_cure(school: School) -> None:
+    """Nothing was learned since: the same artifact, although another version answers by now."""
+    fallen = school.train("first")
+    school.rule("fell", version=fallen.number)
+    again = replace(fallen, id=f"{fallen.id}-again", verdict="fell")
+    evidence.save_candidate(school.ledgers["flow"], again)
+    made = validate(school.settings, school.config, again)
+    assert outcomes(made) == {"new": "fail"}
+    assert "the verdict was about" in made.reason

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -21,6 +22,7 @@ from records import (
     ReleasePlan,
     Rollout,
     RolloutGates,
+    Ruling,
     Snapshot,
     Step,
     Verb,
@@ -29,7 +31,7 @@ from records import (
     Vote,
     digest_of,
 )
-from stores.ledger import ballots, people, plans, votes
+from stores.ledger import ballots, people, plans, rulings, votes
 from stores.ledger.engine import Ledger
 from stores.ledger.tables import Role
 from stores.vault import Signer, Vault, totp_secret
@@ -105,6 +107,29 @@ def subject(
         base_revision=base,
         names_freeze=freeze,
     )
+
+
+def ruling(identity: str = "ruling-1", **changes: Any) -> Ruling:
+    """What the guard concludes from drift and a KPI drop: version 2 goes, and a training is asked for."""
+    made = Ruling(
+        id=identity,
+        model=MODEL,
+        role="champion",
+        revision=3,
+        version=2,
+        corruption="no",
+        drift="yes",
+        kpi="yes",
+        row="drift and drop",
+        table="0" * 64,
+        level="critical",
+        actions=("rollback", "freeze", "retrain", "incident"),
+        asked="judge the retrained candidate",
+        reason="orders moved and the hit rate fell by 9 %",
+        inputs={},
+        at=NOON,
+    )
+    return replace(made, **changes)
 
 
 class Ledgers(dict[Role, Ledger]):
@@ -200,6 +225,13 @@ class World:
             actor="release",
             ballot=ballot,
         )
+
+    def rule(self, identity: str = "ruling-1", **changes: Any) -> Ruling:
+        """A stored ruling, as the guard writes it."""
+        made = ruling(identity, **changes)
+        with self.ledgers["guard"].write("guard") as transaction:
+            rulings.store(transaction, made)
+        return made
 
     def advance(self) -> ReleasePlan:
         return plans.change(
