@@ -2,8 +2,9 @@
 
 Read by the gates (training data against the newest) and by the monitors. A reference is made once from training
 rows; every later window is only counted into its bins, so windows add up. Bins of a number: quantiles of the
-reference with open ends. Bins of a name: each name of the reference, and one for names never seen. Nulls have a
-bin of their own in both.
+reference with open ends; a value that alone is as frequent as a bin has a bin of its own, so that what falls beside
+it is seen. Bins of a name: each name of the reference, and one for names never seen. Nulls have a bin of their own
+in both.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from scipy.special import chdtri
 from errors import UsageError
 
 Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 ALPHA = 0.01  # false alarms of `limit` when nothing shifted
 HALF = 0.5  # added to each bin, so that an empty one does not make the PSI infinite
 
@@ -53,7 +55,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def reference_of_numbers(values: pd.Series, bins: int = 10) -> Reference:
-    """Quantile bins of the finite values; ties may leave fewer than `bins`.
+    """Quantile bins of the finite values, and a bin for each value as frequent as one; ties may leave fewer than `bins`.
 
     Raises:
         UsageError: when there is no finite value, or fewer than two bins are asked for.
@@ -62,14 +64,31 @@ def reference_of_numbers(values: pd.Series, bins: int = 10) -> Reference:
     finite = numbers[np.isfinite(numbers)]
     if bins < 2 or not len(finite):
         raise UsageError("drift reference", expected="finite values and at least 2 bins", got=f"{len(finite)}, {bins}")
-    edges = np.unique(np.quantile(finite, np.arange(1, bins) / bins, method="inverted_cdf"))
-    empty = Reference(kind="number", edges=tuple(edges.tolist()), counts=())
+    empty = Reference(kind="number", edges=tuple(_edges(finite, bins).tolist()), counts=())
     return msgspec.structs.replace(empty, counts=tuple(count(empty, values).tolist()))
 
 
-def reference_of_names(values: pd.Series, most: int = 50) -> Reference:
-    """One bin for each of the `most` frequent names (ties by name); the rest counts as unknown."""
+def unbinned(values: pd.Series) -> Reference:
+    """The reference of a number that was always missing: any value at all is in the one other bin."""
+    empty = Reference(kind="number", counts=())
+    return msgspec.structs.replace(empty, counts=tuple(count(empty, values).tolist()))
+
+
+def _edges(finite: Floats, bins: int) -> Floats:
+    """Edges around each heavy value, and quantiles of the others in as many bins as they would have filled."""
+    distinct, ties = np.unique(finite, return_counts=True)
+    heavy = distinct[(ties > 1) & (ties * bins >= len(finite))]
+    light = finite[~np.isin(finite, heavy)]
+    parts = max(1, round(bins * len(light) / len(finite)))
+    shares = np.arange(1, parts) / parts
+    between = np.quantile(light, shares, method="inverted_cdf") if len(light) and parts > 1 else np.empty(0)
+    return np.unique(np.concatenate([np.nextafter(heavy, -np.inf), heavy, between]))
+
+
+def reference_of_names(values: pd.Series, most: int = 50, least: float = 0.0) -> Reference:
+    """One bin for each of the `most` frequent names (ties by name) with at least that share; the rest is unknown."""
     frequent = values.dropna().astype("str").value_counts().rename_axis("name").reset_index(name="rows")
+    frequent = frequent[frequent["rows"] >= least * len(values)]
     names = frequent.sort_values(["rows", "name"], ascending=[False, True])["name"].head(most)
     empty = Reference(kind="name", names=tuple(sorted(names)), counts=())
     return msgspec.structs.replace(empty, counts=tuple(count(empty, values).tolist()))

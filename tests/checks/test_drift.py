@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -86,15 +87,27 @@ def test_windows_add_up() -> None:
     assert (together == sum(drift.count(reference, part) for part in parts)).all()
 
 
-def test_ties_leave_fewer_bins() -> None:
+def test_a_value_as_frequent_as_a_bin_has_one_of_its_own() -> None:
     reference = drift.reference_of_numbers(pd.Series([1.0] * 90 + [2.0] * 10))
-    assert reference.edges == (1.0,)
-    assert reference.counts == (90, 10, 0)
+    assert drift.count(reference, pd.Series([0.5, 1.0, 1.5, 2.0, 2.5])).tolist() == [1, 1, 1, 1, 1, 0]
+    assert reference.counts == (0, 90, 0, 10, 0, 0)
+    again = msgspec.json.decode(msgspec.json.encode(reference), type=drift.Reference)
+    assert again == reference  # the edge beside a value is the next number there is
 
 
-def test_one_bin_cannot_drift() -> None:
+def test_a_reference_that_piles_up_at_its_minimum_sees_what_falls_below_it() -> None:
+    piled = pd.Series(np.maximum(normal(5000, seed=1), 0.0))  # half of it is exactly 0
+    reference = drift.reference_of_numbers(piled)
+    assert len(reference.edges) > 4  # the other half keeps its quantiles
+    window = pd.Series(np.maximum(normal(500, seed=2), 0.0))
+    assert not drift.drift(reference, drift.count(reference, window)).exceeds(0.1)
+    assert drift.drift(reference, drift.count(reference, window.where(window > 0, -3.0))).exceeds(0.25)
+
+
+def test_a_constant_reference_sees_another_value() -> None:
     reference = drift.reference_of_numbers(pd.Series([1.0] * 50))
     assert drift.drift(reference, drift.count(reference, pd.Series([1.0] * 20))).psi == 0.0
+    assert drift.drift(reference, drift.count(reference, pd.Series([0.0] * 20))).exceeds(0.25)
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
