@@ -61,9 +61,8 @@ def _drop(case: Case) -> Found | None:
         return None  # who answered what is in doubt, and with it the comparison
     if decide(case.compared.effect, case.gates.margin_fail, case.gates.margin_pass) != "drop":
         return None
-    return Found(
-        "kpi_drop", _back(case), f"{_effect(case)}, all of it beyond the margin of {case.gates.margin_fail:.1%}"
-    )
+    back: Action = "rollback" if case.who.role == "canary" else "none"  # of a champion the decision table decides
+    return Found("kpi_drop", back, f"{_effect(case)}, all of it beyond the margin of {case.gates.margin_fail:.1%}")
 
 
 def _back(case: Case) -> Action:

@@ -35,7 +35,7 @@ def of_verdict(verdict: GuardVerdict, plan: ReleasePlan, defaults: Defaults, don
     state = state_of(verdict)
     back = verdict.action == "rollback"
     title = f"{_arm(verdict, plan)} taken back: {_words(state)}" if back else f"{_arm(verdict, plan)}: {_words(state)}"
-    return _alert(
+    return alert(
         key=[plan.model, plan.salt, plan.step, verdict.arm, state],
         level="critical" if back else "warning",
         model=plan.model,
@@ -62,7 +62,7 @@ def not_followed(plan: ReleasePlan, living: tuple[ReplicaState, ...], defaults: 
     behind = {
         f"replica {state.replica}": _standing(plan, state, at) for state in living if not confirms(plan, (state,))
     }
-    return _alert(
+    return alert(
         key=[plan.model, plan.revision, "not_followed"],
         level="critical",
         model=plan.model,
@@ -81,7 +81,7 @@ def not_followed(plan: ReleasePlan, living: tuple[ReplicaState, ...], defaults: 
 
 def champion_refused(plan: ReleasePlan, trip: Trip, defaults: Defaults, at: datetime) -> OutboxEvent:
     """A replica cannot serve what the plan says answers; the version before it, or the rules, answer there."""
-    return _alert(
+    return alert(
         key=[plan.model, plan.revision, trip.replica, trip.artifact, "champion_refused"],
         level="critical",
         model=plan.model,
@@ -101,7 +101,7 @@ def champion_refused(plan: ReleasePlan, trip: Trip, defaults: Defaults, at: date
 def ballot_expired(ballot: Ballot, missing: Sequence[str], defaults: Defaults, at: datetime) -> OutboxEvent:
     """A question that nobody answered in time."""
     question = ballot.question
-    return _alert(
+    return alert(
         key=[ballot.id, "expired"],
         level="warning",
         model=ballot.model,
@@ -120,7 +120,7 @@ def ballot_expired(ballot: Ballot, missing: Sequence[str], defaults: Defaults, a
 
 def ballot_void(ballot: Ballot, why: str, defaults: Defaults, at: datetime) -> OutboxEvent:
     """A question that is no longer over what there is."""
-    return _alert(
+    return alert(
         key=[ballot.id, "void"],
         level="warning",
         model=ballot.model,
@@ -139,7 +139,7 @@ def ballot_void(ballot: Ballot, why: str, defaults: Defaults, at: datetime) -> O
 
 def guard_failing(model: str, error: str, defaults: Defaults, at: datetime) -> OutboxEvent:
     """The guard cannot judge one model; the others are watched as before."""
-    return _alert(
+    return alert(
         key=[model, error, at.isoformat()],
         level="critical",
         model=model,
@@ -158,7 +158,7 @@ def guard_failing(model: str, error: str, defaults: Defaults, at: datetime) -> O
 
 def courier_died(error: str, defaults: Defaults, at: datetime) -> OutboxEvent:
     """The thread that delivers alerts ended; it was begun again, but some may be late."""
-    return _alert(
+    return alert(
         key=[error, at.isoformat(), "courier_died"],
         level="warning",
         model="grownet",
@@ -214,7 +214,8 @@ def _command(model: str) -> str:
     return f"grownet release show {model}"
 
 
-def _alert(*, key: list[Any], level: Level, model: str, title: str, body: AlertBody, at: datetime) -> OutboxEvent:
+def alert(*, key: list[Any], level: Level, model: str, title: str, body: AlertBody, at: datetime) -> OutboxEvent:
+    """An alert whose id follows from `key`: raising it again writes nothing."""
     return OutboxEvent(
         id=f"alert-{digest_of(key)[:24]}",
         kind="alert",

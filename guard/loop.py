@@ -16,17 +16,18 @@ import uuid
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-from checks.judge import judge, memory_of
+from checks.judge import judge, memory_of, state_of
 from configs.schema import Config, Settings
 from errors import GrownetError, LedgerUnavailable, RevisionConflict
 from guard import alerts
+from guard.decide import canary_fell, decide
 from guard.expiry import asked_besides, close_dead
 from guard.lease import Leadership
 from guard.outbox import ACTOR, Courier, Delivery
 from guard.readback import champion_trips, read_back
 from guard.rollout import Hand, carry_out
-from guard.watch import Watch, look, restored
-from records import utc_now
+from guard.watch import View, Watch, look, restored
+from records import GuardVerdict, Ruling, utc_now
 from stores.ledger import outbox
 from stores.ledger.engine import Ledger
 from stores.ledger.signing import Signer
@@ -86,10 +87,17 @@ class Guard:
             return
         verdict = judge(view.seen, watch.memory)
         watch.memory = memory_of(verdict) if verdict else None
-        if verdict is not None and carry_out(hand, watch, view, verdict):
+        if verdict is not None and carry_out(hand, watch, view, verdict, self._ruled(hand, watch, view, verdict)):
             return  # the replicas were seen under the plan before
+        if decide(hand, watch, view, watch.saved if verdict is not None else None, self._config):
+            return
         champion_trips(hand, watch, view)
         read_back(hand, watch, view)
+
+    def _ruled(self, hand: Hand, watch: Watch, view: View, verdict: GuardVerdict) -> Ruling | None:
+        """The judge takes a canary back by itself; for its KPI, the table's ruling is kept with it."""
+        fell = (verdict.arm, verdict.action, state_of(verdict)) == ("canary", "rollback", "kpi_drop")
+        return canary_fell(hand, watch, view, verdict, self._config) if fell else None
 
     def _failed(self, hand: Hand, model: str, error: Exception) -> None:
         said = str(error) if isinstance(error, GrownetError) else f"{type(error).__name__}: {error}"

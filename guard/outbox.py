@@ -28,10 +28,10 @@ Send = Callable[[OutboxEvent], None]
 def channels(event: OutboxEvent, settings: Settings, alerts: AlertsConfig) -> dict[str, Send]:
     """Where an event goes, quickest first: an alert to people by its level's route, and everything to Prefect.
 
-    A channel without an address in the settings is no channel.
+    That something is over goes the way of warnings. A channel without an address in the settings is no channel.
     """
     found: dict[str, Send] = {}
-    route = alerts.routes.get(event.level) if event.kind == "alert" and event.level != "ok" else None
+    route = alerts.routes.get("warning" if event.level == "ok" else event.level) if event.kind == "alert" else None
     if route is not None and route.slack and settings.slack_url:
         found["slack"] = partial(notify.slack, settings.slack_url)
     if route is not None and settings.smtp_url:

@@ -17,7 +17,7 @@ from records import Incident
 from stores.ledger import incidents
 
 log = logging.getLogger("grownet.guard")
-UNEXPLAINED = "kpi_drop"  # stays open after it is restored, until somebody explains it
+EXPLAINED_BY_PEOPLE = {"kpi_drop", "corruption"}  # stay open after they are restored, until somebody explains them
 
 
 def read_back(hand: Hand, watch: Watch, view: View) -> None:
@@ -43,7 +43,7 @@ def champion_trips(hand: Hand, watch: Watch, view: View) -> None:
 
 
 def _restored(hand: Hand, incident: Incident, at: datetime) -> None:
-    status = incident.status if incident.kind == UNEXPLAINED else "closed"
+    status = incident.status if incident.kind in EXPLAINED_BY_PEOPLE else "closed"
     hand.tell(incident=replace(incident, restored_at=at, status=status))
     began = incident.first_bad_at or incident.detected_at
     log.info("%s %s restored, %.1f s after it began", incident.model, incident.id, (at - began).total_seconds())

@@ -1,4 +1,5 @@
-"""Does what a verdict says: moves a rollout on, takes it back, holds it. The only automatic writer of plans.
+"""Does what a verdict says: moves a rollout on, takes it back, holds it. With `guard.decide` the only
+automatic writer of plans: this one follows the judge of a rollout, that one the decision table.
 
 Reads nothing; writes verdict, plan, incident and alert to the ledger, under the epoch of the guard's lease. A change is
 decided on one revision; when somebody wrote in between it is refused, and the next tick looks again.
@@ -17,17 +18,15 @@ from checks.judge import memory_of, state_of
 from configs.schema import Defaults
 from guard import alerts
 from guard.watch import View, Watch
-from records import GuardVerdict, Incident, OutboxEvent, ReleasePlan, digest_of, utc_now
-from stores.ledger import incidents, leases, outbox, plans, verdicts
+from records import GuardVerdict, Incident, OutboxEvent, ReleasePlan, Ruling, digest_of, utc_now
+from stores.ledger import incidents, leases, outbox, plans, rulings, verdicts
 from stores.ledger.engine import Ledger
 from stores.ledger.signing import Signer
 
 log = logging.getLogger("grownet.guard")
 ACTOR = "guard"
 SAVE_SECONDS = 10.0  # an unchanged verdict is written again no more often, so that people see the sample still needed
-TELL = frozenset(
-    {"sample_ratio", "both_bad", "errors", "late", "kpi_drop"}
-)  # states without an action that people must hear of
+TELL = frozenset({"sample_ratio", "both_bad", "errors", "late"})  # states without an action that people must hear of
 
 
 @dataclass(frozen=True)
@@ -39,24 +38,33 @@ class Hand:
     defaults: Defaults
     epoch: int
 
-    def tell(self, events: Sequence[OutboxEvent] = (), incident: Incident | None = None) -> None:
-        """Writes alerts and an incident that come without a change of plan."""
+    def tell(
+        self, events: Sequence[OutboxEvent] = (), incident: Incident | None = None, ruling: Ruling | None = None
+    ) -> None:
+        """Writes alerts, an incident and a ruling that come without a change of plan."""
         with self.ledger.write(ACTOR) as transaction:
             leases.refuse_stale(transaction, leases.GUARD, self.epoch)
             outbox.queue(transaction, events)
             if incident is not None:
                 incidents.store(transaction, incident)
+            if ruling is not None:
+                rulings.store(transaction, ruling)
 
 
-def carry_out(hand: Hand, watch: Watch, view: View, verdict: GuardVerdict) -> bool:
+def carry_out(hand: Hand, watch: Watch, view: View, verdict: GuardVerdict, ruling: Ruling | None = None) -> bool:
     """Stores the verdict when it is news, and does what it says; True when the plan is another one now.
+
+    Args:
+        ruling: what the decision table says of the same canary, to be kept with its taking back.
 
     Raises:
         RevisionConflict: when another guard leads, or the plan changed since it was looked at.
     """
     _save(hand, watch, verdict)
     if verdict.action != "none":
-        _act(hand, view, verdict)
+        _act(hand, view, verdict, ruling)
+        if ruling is not None:
+            watch.history.add(ruling)
         return True
     if state_of(verdict) in TELL:
         tell_once(hand, watch, alerts.of_verdict(verdict, view.plan, hand.defaults, "nothing was changed"))
@@ -79,7 +87,7 @@ def _says(verdict: GuardVerdict) -> tuple[object, ...]:
     return verdict.revision, verdict.arm, verdict.kpi, verdict.action, state_of(verdict)
 
 
-def _act(hand: Hand, view: View, verdict: GuardVerdict) -> None:
+def _act(hand: Hand, view: View, verdict: GuardVerdict, ruling: Ruling | None) -> None:
     plan = view.plan
     done = _done(verdict, plan)
     moved = plans.change(
@@ -94,6 +102,7 @@ def _act(hand: Hand, view: View, verdict: GuardVerdict) -> None:
         if verdict.action in {"rollback", "hold"}
         else [],
         incident=incident_of(verdict, view, hand.defaults, done) if verdict.action == "rollback" else None,
+        ruling=ruling,
     )
     log.info("%s revision %d: %s", plan.model, moved.revision, done)
 

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from checks import tallies
 from checks.case import Memory, Seen
 from checks.judge import memory_of
+from guard.history import History, Spans, Told
 from records import Counter, GuardVerdict, ReleasePlan, ReplicaState
-from stores.ledger import counters, plans, verdicts
+from stores.ledger import counters, plans, rulings, verdicts
 from stores.ledger.engine import Ledger
 from stores.ledger.signing import Ring
 
@@ -37,6 +38,9 @@ class Watch:
     rows: tuple[Counter, ...] = ()  # the counters as last read,
     rows_of: tuple[str, int] = ("", 0)  # for this salt and revision,
     rows_until: float = 0.0  # and not read again before (monotonic)
+    history: History = field(default_factory=History)  # of the decision table's rulings
+    told: Told = field(default_factory=Told)  # what the monitors found, as last read
+    spans: tuple[int, Spans] | None = None  # of a revision: since when what it says holds
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,12 @@ class View:
 
 
 def restored(ledger: Ledger, model: str) -> Watch:
-    """The watch of a guard that starts: it goes on where the newest verdict ends."""
+    """The watch of a guard that starts: it goes on where the newest verdict and the newest rulings end."""
     found = verdicts.verdicts(ledger, model)
-    return Watch(model, memory_of(found[-1]), found[-1]) if found else Watch(model)
+    watch = Watch(model, memory_of(found[-1]), found[-1]) if found else Watch(model)
+    for ruling in rulings.rulings(ledger, model):
+        watch.history.add(ruling)
+    return watch
 
 
 def look(ledger: Ledger, ring: Ring, watch: Watch, at: datetime, alive_seconds: float) -> View | None:

@@ -57,3 +57,11 @@ def findings(ledger: Ledger, model: str, since: datetime | None = None) -> list[
     query = query if since is None else query.where(t.findings.c.at >= since)
     with ledger.read() as connection:
         return [Finding.from_json(payload) for payload in connection.execute(query).scalars()]
+
+
+def mark(ledger: Ledger, model: str) -> tuple[int, datetime | None]:
+    """How many findings there are about a model, and when the newest was made: the same while nothing was added."""
+    query = sa.select(sa.func.count(), sa.func.max(t.findings.c.at)).where(t.findings.c.model == model)
+    with ledger.read() as connection:
+        count, newest_at = connection.execute(query).one()
+    return int(count), newest_at

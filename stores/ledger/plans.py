@@ -18,8 +18,8 @@ from checks.authority import authorise
 from checks.keys import key_kind
 from checks.plans import describe, initial
 from errors import ReleaseRefused, RevisionConflict, TamperError
-from records import Incident, OutboxEvent, Record, ReleasePlan, SignedPlan, digest_bytes, utc_now
-from stores.ledger import ballots, incidents, leases, outbox, votes
+from records import Incident, OutboxEvent, Record, ReleasePlan, Ruling, SignedPlan, digest_bytes, utc_now
+from stores.ledger import ballots, incidents, leases, outbox, rulings, votes
 from stores.ledger import tables as t
 from stores.ledger.engine import Ledger, Transaction
 from stores.ledger.signing import Ring, Signer
@@ -84,6 +84,7 @@ def change(
     epoch: int | None = None,
     events: Sequence[OutboxEvent] = (),
     incident: Incident | None = None,
+    ruling: Ruling | None = None,
 ) -> ReleasePlan:
     """Applies a pure transition of `checks.plans` to the current plan and writes the result.
 
@@ -98,6 +99,7 @@ def change(
         epoch: of the guard's lease; a newer one in the ledger refuses the change.
         events: written to the outbox with the change (a `grownet.release.changed` is always added).
         incident: opened or updated with the change.
+        ruling: of the decision table, that asked for it.
 
     Returns:
         the plan that is current now.
@@ -129,6 +131,8 @@ def change(
             outbox.queue(transaction, [_changed(before, after), *events])
         if incident is not None:
             incidents.store(transaction, incident)
+        if ruling is not None:
+            rulings.store(transaction, ruling)
         if asked is not None:
             ballots.settle(transaction, asked, "released", f"revision {after.revision}", after.created_at)
     return after

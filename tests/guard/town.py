@@ -7,7 +7,7 @@ the current revision, `town.guard()` is a guard on it whose ticks the test calls
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +19,43 @@ from configs.schema import Config, Settings
 from guard.lease import Leadership
 from guard.loop import Guard
 from records import (
+    RULES,
     Counter,
+    Finding,
     GuardVerdict,
     Incident,
     OutboxEvent,
     ReleasePlan,
     ReplicaState,
     Rollout,
+    Ruling,
     Step,
     Trip,
     utc_now,
 )
-from stores.ledger import counters, incidents, outbox, plans, verdicts, votes
-from tests.stores.ledger.world import GATES, MODEL, REVIEWERS, World, arm, subject
+from stores.ledger import counters, findings, incidents, outbox, plans, rulings, verdicts, votes
+from tests.stores.ledger.world import GATES, MODEL, NOON, REVIEWERS, World, arm, subject
 
 STEPS = tuple(
     Step(percent=percent, min_seconds=0, min_answers=answers)
     for percent, answers in ((0.0, 200), (50.0, 500), (100.0, 0))
 )
 ROLLOUT = Rollout(steps=STEPS, gates=GATES, control_percent=2.0)
+
+
+def requested(verdict: str = "ruling-1", **changes: Any) -> OutboxEvent:
+    """The guard's request for a training, as it stands in the outbox."""
+    made = OutboxEvent(
+        id=f"retrain-{verdict}",
+        kind="event",
+        level="critical",
+        model=MODEL,
+        name="grownet.retrain.requested",
+        title="a training is asked for",
+        body={"model": MODEL, "verdict": verdict, "reason": "orders moved and the hit rate fell by 9 %"},
+        at=utc_now(),
+    )
+    return replace(made, **changes)
 
 
 def config(**guard: Any) -> Config:
@@ -63,7 +81,15 @@ def settings(home: Path, **changes: Any) -> Settings:
 
 
 class Town(World):
-    """One model, released by a real ballot; the replicas are the test."""
+    """One model, released by a real ballot; the replicas and the monitors are the test."""
+
+    runs = 0  # of the monitors
+
+    def __init__(self, folder: Path, like: Town | None = None) -> None:
+        """A new town, or one on a copy of the folder of another."""
+        super().__init__(folder)
+        if like is not None:
+            self.secrets, self._steps = dict(like.secrets), like._steps
 
     def begin(self, number: int, rollout: Rollout = ROLLOUT) -> ReleasePlan:
         """Releases version `number` up to the first step of `rollout`."""
@@ -133,6 +159,45 @@ class Town(World):
             at=utc_now(),
         )
         counters.add_trip(self.ledgers["serving"], replace(made, **changes))
+
+    def find(self, known: dict[str, str] | None = None, at: datetime | None = None, **more: str) -> list[Finding]:
+        """The monitors find something of the champion (or the rules): `town.find(drift="yes", kpi="no")`, one run's findings.
+
+        `corruption` may name where: "stream", "journal", "snapshot". What is not named is not found. Each run is about a
+        window of its own, a day after the one before.
+        """
+        plan, now = self.plan(), at or utc_now()
+        version = RULES if plan.mode == "rules" or plan.champion.is_rules else plan.champion.number
+        self.runs += 1
+        found = [self.finding(kind, answer, version, now) for kind, answer in {**(known or {}), **more}.items()]
+        findings.save(self.ledgers["flow"], found, "monitor")
+        return found
+
+    def finding(self, kind: str, answer: str, version: int, at: datetime) -> Finding:
+        where = "batch" if kind == "batch" else answer if answer in {"stream", "journal", "snapshot"} else ""
+        end = NOON + timedelta(days=self.runs)
+        return Finding(
+            id=f"{kind}-{version}-{self.runs}",
+            model=MODEL,
+            kind=kind,  # type: ignore[arg-type]  # one of the four
+            answer="yes" if where and answer != "no" else answer,  # type: ignore[arg-type]  # as above
+            where=where,  # type: ignore[arg-type]  # as above
+            version=version,
+            window_start=end - timedelta(days=1),
+            window_end=end,
+            reason=f"{kind} was {answer} in run {self.runs}",
+            figures={"psi": 0.3},
+            report=f"pages/monitor/{MODEL}/{self.runs}.html",
+            found_at=at,
+            expires_at=at + timedelta(hours=2),
+        )
+
+    def rulings(self) -> list[Ruling]:
+        return rulings.rulings(self.ledgers["reader"], MODEL)
+
+    def rows(self) -> list[str]:
+        """The rows of the table that were ruled, oldest first."""
+        return [ruling.row for ruling in self.rulings()]
 
     def guard(self, chosen: Config | None = None, holder: str = "guard-1") -> Guard:
         chosen = chosen or config()
