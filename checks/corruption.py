@@ -56,10 +56,9 @@ def _stuck(column: Column, counted: Counted) -> bool:
     varied = whole > 0 and max(column.counted.counts[:-1]) <= VARIED * whole
     present = counted.rows - counted.counts[-1]
     if column.reference.kind == "number":
-        one_value = counted.least == counted.most
-    else:
-        one_value = present in counted.counts[:-2]  # the bin before the last holds many names
-    return varied and present > 1 and one_value
+        return varied and present > 1 and counted.least == counted.most
+    return varied and present > 1 and present in counted.counts[:-2]  # the bin before the last holds many names
+
 
 
 def _settle(figures: Mapping[str, Any]) -> tuple[Answered, str]:

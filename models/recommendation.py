@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from errors import InputError, ModelError
-from models.contract import Decided, Feature, Proposal, Tables
+from models.contract import Decided, Feature, Past, Proposal, Tables
 from models.kit import history, neighbours, orders, recommender, slates, split
 from models.kit.history import Index
 from models.kit.recommender import Blend, Fitted, Query
@@ -29,6 +29,7 @@ COSINE_NEIGHBOURS = 100  # of the item-item baseline (the reference protocol)
 MAX_RECENT, MAX_CODE, MAX_K = 1000, 32, 100
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+DTYPES = {"string": "str", "int64": "int64", "float64": "float64", "bool": "bool"}
 Code = Annotated[str, msgspec.Meta(max_length=MAX_CODE)]
 
 FEATURES: tuple[Feature, ...] = (
@@ -41,6 +42,18 @@ FEATURES: tuple[Feature, ...] = (
     Feature(name="trend", dtype="float64", low=0, high=1e5, unit="orders", meaning="orders, halved each half-life"),
     Feature(name="buyers", dtype="int64", low=0, high=1e6, unit="customers", meaning="different customers"),
     Feature(name="country", dtype="string", meaning="of the newest order; empty for the catalogue"),
+)
+
+WATCHED: tuple[Feature, ...] = (
+    Feature(name="customer", dtype="string", meaning="known or unknown to the snapshot, or none"),
+    Feature(name="products", dtype="int64", low=0, high=1e5, unit="products", meaning="the customer has bought"),
+    Feature(name="days", dtype="float64", low=0, high=1e4, unit="days", meaning="from the last order to the snapshot"),
+    Feature(name="spend", dtype="float64", low=0, high=1e7, unit="GBP", meaning="of the customer so far"),
+    Feature(name="country", dtype="string", meaning="of the customer's newest order"),
+    Feature(name="basket", dtype="int64", low=0, high=MAX_RECENT, unit="codes", meaning="sent with the request"),
+    Feature(name="strange", dtype="int64", low=0, high=MAX_RECENT, unit="codes", meaning="of them in no catalogue"),
+    Feature(name="k", dtype="int64", low=1, high=MAX_K, unit="products", meaning="asked for"),
+    Feature(name="exclude_bought", dtype="bool", meaning="repeat purchases are not wanted"),
 )
 
 
@@ -182,6 +195,29 @@ def kpi(decision: Decided, outcome: Outcome) -> float:
     return float(bool(set(decision.items) & {orders.product_code(code) for code in outcome.purchased}))
 
 
+def observe(index: Index, requests: Sequence[Request]) -> pd.DataFrame:
+    """The WATCHED columns. What is known of a customer is missing for one the snapshot does not know."""
+    rows = [_seen(index, request) for request in requests]
+    frame = pd.DataFrame(rows, columns=[feature.name for feature in WATCHED])
+    return frame.astype({feature.name: DTYPES[feature.dtype] for feature in WATCHED})
+
+
+def past(tables: Tables, start: datetime, end: datetime, params: Params) -> list[Past]:
+    """One request for each order of a known customer in [start, end), as a replay sends it; its outcome is the order."""
+    del params
+    lines = orders.purchases(split.within(tables["orders"], orders.EVENT_TIME, start, end), end)
+    lines = lines[lines["subject"].notna()].astype({"invoice": "str", "subject": "str", "item": "str"})
+    each = lines.groupby("invoice", sort=False).agg(
+        time=("time", "min"), subject=("subject", "first"), items=("item", lambda items: tuple(dict.fromkeys(items)))
+    )
+    return [
+        Past(time=time, request=Request(customer=subject), outcome=Outcome(purchased=items), due=time)
+        for time, subject, items in sorted(
+            zip(each["time"].dt.to_pydatetime(), each["subject"], each["items"], strict=True)
+        )
+    ]
+
+
 def routing_key(request: Request) -> str:
     """The customer; without one the basket, so that the same basket meets the same arm."""
     return request.customer or "basket:" + ",".join(sorted(request.recent))
@@ -244,6 +280,26 @@ def _query(request: Request) -> Query:
         recent=tuple(orders.product_code(code) for code in request.recent),
         exclude_known=request.exclude_bought,
         count=request.k + SPARE,
+    )
+
+
+def _seen(index: Index, request: Request) -> tuple[Any, ...]:
+    """One row of `observe`."""
+    own = index.rows(request.customer)
+    known = own.stop > own.start
+    customer = "none" if request.customer is None else "known" if known else "unknown"
+    at = index.subjects.get(request.customer or "", -1)
+    codes = [orders.product_code(code) for code in request.recent]
+    return (
+        customer,
+        own.stop - own.start,
+        float(index.days[own].min()) if known else np.nan,
+        float(index.spend[own].sum()) if known else np.nan,
+        index.countries[at] if known else None,
+        len(codes),
+        sum(code not in index.catalogue.position for code in codes),
+        request.k,
+        request.exclude_bought,
     )
 
 

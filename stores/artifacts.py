@@ -66,33 +66,51 @@ def unpack(data: bytes, max_bytes: int = MAX_BUNDLE_BYTES) -> dict[str, bytes]:
 
 
 class Bundle:
-    """What an artifact holds: the model's own files, its manifest, made-up requests and the answers it gave to them.
+    """What an artifact holds: the model's own files, its manifest, made-up requests and the answers it gave to them,
+    and the training reference that monitors compare with.
 
-    `example` and `expected` are JSON lists in the types of the model's contract (Request, Decided).
+    `example` and `expected` are JSON lists in the types of the model's contract (Request, Decided); `reference` are the
+    files of `tasks.reference`, none in a bundle that cannot be monitored.
     """
 
-    PREFIX = "model/"
+    PREFIX, REFERENCE = "model/", "reference/"
 
-    def __init__(self, model: Mapping[str, bytes], manifest: Manifest, example: bytes, expected: bytes) -> None:
+    def __init__(
+        self,
+        model: Mapping[str, bytes],
+        manifest: Manifest,
+        example: bytes,
+        expected: bytes,
+        reference: Mapping[str, bytes],
+    ) -> None:
         self.model, self.manifest, self.example, self.expected = dict(model), manifest, example, expected
+        self.reference = dict(reference)
 
     def pack(self) -> bytes:
         """The bytes whose SHA-256 names the artifact."""
         own = {"manifest.json": self.manifest.to_json(), "example.json": self.example, "expected.json": self.expected}
-        return pack({**{f"{self.PREFIX}{name}": data for name, data in self.model.items()}, **own})
+        return pack({**own, **_below(self.PREFIX, self.model), **_below(self.REFERENCE, self.reference)})
 
     @classmethod
     def unpack(cls, data: bytes) -> Bundle:
         """Raises TamperError for bytes that are no bundle, or one without its parts."""
         files = unpack(data)
-        model = {name.removeprefix(cls.PREFIX): data for name, data in files.items() if name.startswith(cls.PREFIX)}
+        model, reference = _within(cls.PREFIX, files), _within(cls.REFERENCE, files)
         try:
             manifest = Manifest.from_json(files["manifest.json"])
-            return cls(model, manifest, files["example.json"], files["expected.json"])
+            return cls(model, manifest, files["example.json"], files["expected.json"], reference)
         except KeyError as error:
             raise TamperError("bundle", expected=f"a file {error}", got=sorted(files)) from error
         except msgspec.DecodeError as error:
             raise TamperError("bundle manifest", expected="the fields of Manifest", got=str(error)) from error
+
+
+def _below(folder: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {f"{folder}{name}": data for name, data in files.items()}
+
+
+def _within(folder: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name.removeprefix(folder): data for name, data in files.items() if name.startswith(folder)}
 
 
 class Artifacts:
@@ -122,6 +140,10 @@ class Artifacts:
             TamperError: when it was changed, or is not what the digest says.
         """
         return self.opened(artifact, self.ciphertext(artifact))
+
+    def bundle(self, content: str) -> Bundle:
+        """The bundle of a plaintext digest. Raises NotFound, TamperError."""
+        return Bundle.unpack(self.get(Artifact(uri=f"{SCHEME}{content[:2]}/{content}", content=content, size_bytes=0)))
 
     def opened(self, artifact: Artifact, ciphertext: bytes) -> bytes:
         """Decrypts what `ciphertext` gave earlier (a replica's cache) and checks the digest of the plaintext."""

@@ -1,4 +1,4 @@
-"""Trains a candidate: fit on the rows before the cut, bundle, encrypt, register.
+"""Trains a candidate: fit on the rows before the cut, the reference for its monitors, bundle, encrypt, register.
 
 Reads the lake as it was in the feature set's snapshots. Writes an encrypted bundle to the artifact store, a run and a
 version to MLflow (waiting while it is away), model_vN, pipeline_vN and the candidate to the ledger.
@@ -8,7 +8,7 @@ Started by the lifecycle flow. The artifact depends on data, configuration and c
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -40,6 +40,7 @@ from tasks.card import model_card
 from tasks.features import artifacts_of, history, newest, recipe_of
 from tasks.operate import opened
 from tasks.provenance import authors, commit, pipeline_digest
+from tasks.reference import training_reference
 from tasks.threads import limited
 from tasks.trial import Trial, split
 
@@ -71,11 +72,12 @@ def train(settings: Settings, config: Config, features: FeatureSet, order: Order
     moments = split(newest(features.snapshots), recipe.split)
     with limited(settings.threads):
         fitted = trial.fit(moments.cut)
+        reference = training_reference(trial, fitted, recipe, moments, configure(trial.model, recipe)[1])
     seconds = (utc_now() - started).total_seconds()
     artifacts = artifacts_of(settings)
     with opened(settings, "flow") as ledger:
         manifest = _manifest(ledger, config, trial, features, moments.cut)
-        bundle = _numbered(ledger, _bundle(trial, fitted, artifacts.frame(features), manifest, recipe))
+        bundle = _numbered(ledger, _bundle(trial, fitted, artifacts.frame(features), manifest, reference))
         artifact = artifacts.put(bundle.pack())
         candidate = _candidate(settings, bundle.manifest, artifact, order)
         trained = Trained(trial=trial, candidate=candidate, manifest=bundle.manifest, seconds=seconds)
@@ -118,14 +120,16 @@ def _data_version(ledger: Ledger, model: str, snapshots: Sequence[Snapshot]) -> 
     return version_for(ledger, "data", model, combined)
 
 
-def _bundle(trial: Trial, fitted: Any, frame: pd.DataFrame, manifest: Manifest, recipe: ModelConfig) -> Bundle:
+def _bundle(
+    trial: Trial, fitted: Any, frame: pd.DataFrame, manifest: Manifest, reference: Mapping[str, bytes]
+) -> Bundle:
     """The answers to the example come from what was dumped and loaded again, as serving will load it."""
     model = trial.model
     files = model.dump(fitted)
     index, requests = model.index(frame), model.example()
-    _, policy = configure(model, recipe)
+    policy = msgspec.convert(manifest.policy, model.Policy)
     decided: list[Decided] = model.decide(model.predict(model.load(files), index, requests), requests, index, policy)
-    return Bundle(files, manifest, msgspec.json.encode(requests), msgspec.json.encode(decided))
+    return Bundle(files, manifest, msgspec.json.encode(requests), msgspec.json.encode(decided), reference)
 
 
 def _numbered(ledger: Ledger, bundle: Bundle) -> Bundle:
@@ -139,7 +143,7 @@ def _numbered(ledger: Ledger, bundle: Bundle) -> Bundle:
         name=version.name,
         versions=msgspec.structs.replace(plain.versions, model=version),
     )
-    return Bundle(bundle.model, manifest, bundle.example, bundle.expected)
+    return Bundle(bundle.model, manifest, bundle.example, bundle.expected, bundle.reference)
 
 
 def _candidate(settings: Settings, manifest: Manifest, artifact: Artifact, order: Order) -> Candidate:

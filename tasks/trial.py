@@ -72,6 +72,10 @@ class Trial:
     def features(self, moment: datetime) -> pd.DataFrame:
         return self._view(moment)[0]
 
+    def index(self, moment: datetime) -> Any:
+        """The features of a moment, arranged for look-up."""
+        return self._view(moment)[1]
+
     def fit(self, moment: datetime) -> Any:
         return self.model.fit(self.known(moment), moment, self.params, self.seed)
 

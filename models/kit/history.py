@@ -41,6 +41,8 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
     items: Ints  # positions in the catalogue
     days: Floats  # since the customer's last order of the item
     orders: Floats  # of the customer with the item
+    spend: Floats  # of the customer on the item, GBP
+    countries: tuple[str, ...]  # of each customer's newest order
 
     def rows(self, subject: str | None) -> slice:
         """The rows of a customer; none for one never seen."""
@@ -92,6 +94,7 @@ def index(frame: pd.DataFrame) -> Index:
     codes = tuple(products["item"])
     position = {code: at for at, code in enumerate(codes)}
     numbers, subjects = pd.factorize(own["subject"])  # in order of appearance, which is sorted
+    newest = own.sort_values(["subject", "days"], kind="stable").drop_duplicates("subject")
     return Index(
         catalogue=Catalogue(
             codes=codes,
@@ -106,4 +109,6 @@ def index(frame: pd.DataFrame) -> Index:
         items=own["item"].map(position).to_numpy(np.int64),
         days=own["days"].to_numpy(np.float64),
         orders=own["orders"].to_numpy(np.float64),
+        spend=own["spend"].to_numpy(np.float64),
+        countries=tuple(newest["country"]),
     )

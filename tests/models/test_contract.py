@@ -7,7 +7,7 @@ import inspect
 import io
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from errors import ConfigError, TamperError
-from models.contract import Decided, Model, Proposal, configure, feature_digest, names
+from models.contract import Decided, Model, Past, Proposal, configure, feature_digest, names
+from tasks.reference import SAID
 
 if TYPE_CHECKING:
     from tests.models.conftest import Case
@@ -265,9 +266,86 @@ def test_routing_key_is_stable_and_masking_replaces_the_subject(case: Case) -> N
         masked = case.model.mask(request, lambda subject: f"p1_{subject[::-1]}")
         assert type(masked) is type(request)
         masked_any |= masked != request
-    assert masked_any, "no example has a subject"
+    has_subjects = any(feature.name == "subject" for feature in case.model.FEATURES)
+    assert masked_any == has_subjects, "an example has a subject where the features have one, and only there"
 
 
 def test_feature_digest_follows_the_source(case: Case) -> None:
     assert len(feature_digest(case.model)) == 64
     assert feature_digest(case.model) == feature_digest(case.model)
+
+
+def test_what_is_watched_has_a_meaning_a_range_and_no_subject(case: Case) -> None:
+    names = [feature.name for feature in case.model.WATCHED]
+    assert names
+    assert len(set(names)) == len(names)
+    assert not set(names) & {"subject", *(feature.name for feature in SAID)}
+    for feature in case.model.WATCHED:
+        assert feature.meaning
+        assert feature.dtype in KINDS, feature.name
+        if feature.dtype in {"int64", "float64"}:
+            assert feature.low is not None, f"{feature.name}: a number needs a range"
+            assert feature.high is not None, f"{feature.name}: a number needs a range"
+
+
+def test_requests_are_observed_as_declared(case: Case) -> None:
+    index = case.model.index(case.features)
+    requests = [*case.model.example(), *(one.request for one in the_past(case)[:200])]
+    frame = case.model.observe(index, requests)
+    assert list(frame.columns) == [feature.name for feature in case.model.WATCHED]
+    assert len(frame) == len(requests)
+    for feature in case.model.WATCHED:
+        column = frame[feature.name]
+        assert str(column.dtype) == KINDS[feature.dtype], feature.name
+        if feature.low is not None and feature.high is not None:
+            assert column.dropna().between(feature.low, feature.high).all(), feature.name
+    assert list(case.model.observe(index, []).columns) == list(frame.columns)
+
+
+def test_a_request_is_observed_alone_as_among_others_and_nobody_is_named(case: Case) -> None:
+    index = case.model.index(case.features)
+    requests = [*case.model.example(), *(one.request for one in the_past(case)[:20])]
+    frame = case.model.observe(index, requests)
+    alone = pd.concat([case.model.observe(index, [request]) for request in requests], ignore_index=True)
+    pd.testing.assert_frame_equal(alone, frame)
+    subjects: set[str] = set()
+
+    def noted(subject: str) -> str:
+        subjects.add(subject)
+        return subject
+
+    assert [case.model.mask(request, noted) for request in requests] == requests
+    assert not subjects & {str(value) for name in frame.columns for value in frame[name].dropna()}
+
+
+def the_past(case: Case) -> list[Past]:
+    return case.model.past(case.tables, case.as_of - timedelta(days=28), case.as_of, case.params)
+
+
+def test_the_past_lies_in_its_window_and_asks_what_it_could(case: Case) -> None:
+    start, found = case.as_of - timedelta(days=28), the_past(case)
+    assert found
+    assert [one.time for one in found] == sorted(one.time for one in found)
+    for one in found:
+        assert start <= one.time < case.as_of
+        assert one.time <= one.due
+        assert isinstance(one.request, case.model.Request)
+        assert isinstance(one.outcome, case.model.Outcome)
+    assert case.model.past(case.tables, case.as_of, case.as_of, case.params) == []
+    index = case.model.index(case.features)
+    decided = case.model.decide(
+        case.model.predict(case.fitted, index, [one.request for one in found[:50]]),
+        [one.request for one in found[:50]],
+        index,
+        case.policy,
+    )
+    kpis = [case.model.kpi(one, past.outcome) for one, past in zip(decided, found, strict=False)]
+    assert np.isfinite(kpis).all()
+
+
+def test_the_future_changes_no_request_of_the_past(case: Case) -> None:
+    """Without later rows fewer outcomes may be due, but what was asked stays what it was."""
+    known = {alias: frame[frame[case.times[alias]] < case.as_of] for alias, frame in case.tables.items()}
+    then = case.model.past(known, case.as_of - timedelta(days=28), case.as_of, case.params)
+    now = [(one.time, one.request) for one in the_past(case)]
+    assert all((one.time, one.request) in now for one in then)

@@ -146,10 +146,11 @@ class Town(World):
         )  # fmt: skip
         index, requests = self.model.index(frame), self.model.example()
         expected = self.model.decide(self.model.predict(fitted, index, requests), requests, index, policy)
-        changes = {key: tweaks.pop(key) for key in ("example", "expected", "files") if key in tweaks}
+        changes = {key: tweaks.pop(key) for key in ("example", "expected", "files", "reference") if key in tweaks}
         bundle = Bundle(
             changes.get("files", self.model.dump(fitted)), replace(manifest, **tweaks),
             changes.get("example", msgspec.json.encode(requests)), changes.get("expected", msgspec.json.encode(expected)),
+            changes.get("reference", {}),
         )  # fmt: skip
         artifact = self.artifacts.put(bundle.pack())
         return self._arm(number, artifact, features, versions, passed)

@@ -151,7 +151,7 @@ def manifest() -> Manifest:
 
 
 def test_a_bundle_comes_back_with_all_its_parts() -> None:
-    packed = Bundle({"weights.npy": b"123"}, manifest(), b"[]", b"[1]").pack()
+    packed = Bundle({"weights.npy": b"123"}, manifest(), b"[]", b"[1]", {"references.json": b"{}"}).pack()
     bundle = Bundle.unpack(packed)
     assert (bundle.model, bundle.example, bundle.expected) == ({"weights.npy": b"123"}, b"[]", b"[1]")
     assert bundle.manifest == manifest()

@@ -160,7 +160,7 @@ def test_the_rival_is_the_champion_or_the_rules_or_said_to_be_unreadable(taught:
     assert (rival.name, rival.trained_until) == (f"{NAME}-v1", candidate.trained_until)
 
     manifest = Bundle.unpack(artifacts.get(candidate.artifact)).manifest
-    strange = artifacts.put(Bundle({"other": b""}, manifest, b"[]", b"[]").pack())
+    strange = artifacts.put(Bundle({"other": b""}, manifest, b"[]", b"[]", {}).pack())
     gate = rival_of(replace(rules, champion=replace(champion, artifact=strange)), model, artifacts)
     assert isinstance(gate, Gate)
     assert gate.outcome == "inconclusive"

@@ -14,7 +14,7 @@ import msgspec
 import pandas as pd
 
 from errors import TamperError
-from models.contract import Decided, Feature, Proposal, Tables
+from models.contract import Decided, Feature, Past, Proposal, Tables
 
 JUDGE: Literal["split", "paired"] = "paired"
 FEATURES = (
@@ -22,6 +22,8 @@ FEATURES = (
     Feature(name="item", dtype="string", meaning="what they visit most"),
     Feature(name="visits", dtype="int64", low=0, high=1e6, unit="visits", meaning="of any item in the last week"),
 )
+
+WATCHED = (Feature(name="named", dtype="bool", meaning="somebody asks"),)
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,6 +106,19 @@ def segments(features: pd.DataFrame) -> pd.DataFrame:
 
 def kpi(decision: Decided, outcome: Outcome) -> float:
     return float(outcome.item in decision.items)
+
+
+def observe(index: str, requests: Sequence[Request]) -> pd.DataFrame:
+    return pd.DataFrame({"named": pd.Series([bool(request.subject) for request in requests], dtype="bool")})
+
+
+def past(tables: Tables, start: datetime, end: datetime, params: Params) -> list[Past]:
+    visits = tables["visits"]
+    rows = visits[(visits["time"] >= start) & (visits["time"] < end)].sort_values("time")
+    return [
+        Past(time=row.time, request=Request(subject=row.subject), outcome=Outcome(item=row.item), due=row.time)
+        for row in rows.itertuples()
+    ]
 
 
 def routing_key(request: Request) -> str:

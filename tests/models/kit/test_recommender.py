@@ -43,6 +43,8 @@ def index() -> Index:
         items=np.array([0]),
         days=np.array([10.0]),
         orders=np.array([2.0]),
+        spend=np.array([5.0]),
+        countries=("France",),
     )
 
 
