@@ -62,12 +62,19 @@ def earlier(settings: Settings, order: Order) -> Candidate | None:
 
 
 def ended(settings: Settings, candidate: Candidate) -> str:
-    """How a candidate ended for the lifecycle, or an empty text while people have yet to be asked about it."""
+    """How a candidate ended for the lifecycle, or an empty text while people have yet to be asked about it.
+
+    Raises:
+        StackError: when Prefect is away.
+    """
     with opened(settings, "reader") as ledger:
         if (why := evidence.discarded(ledger, candidate.id)) is not None:
             return f"{candidate.id} was discarded: {why}"
         asked = [one for one in ballots.ballots(ledger, candidate.model) if one.question.candidate == candidate.id]
-    return f"{candidate.id} is before people: ballot {asked[-1].id} is {asked[-1].status}" if asked else ""
+    if asked:
+        return f"{candidate.id} is before people: ballot {asked[-1].id} is {asked[-1].status}"
+    run = runs.under_way(settings, candidate.id)
+    return f"{candidate.id} is before people: release run {run} begins" if run else ""
 
 
 def same_again(ledger: Ledger, candidate: Candidate) -> bool:
@@ -103,7 +110,8 @@ def start_due(settings: Settings, config: Config, cadence: Every, at: datetime) 
             continue
         order = Order(model=name, cadence=cadence)
         known = earlier(settings, accepted(settings, config, order, at))
-        found[name] = known.id if known else _started(settings, order, f"{name} {period_of(cadence, at)}")
+        key = f"{name} {period_of(cadence, at)}"
+        found[name] = known.id if known else runs.start_once(settings, LIFECYCLE, _parameters(order), key)
     return found
 
 
@@ -118,13 +126,6 @@ def _asked(settings: Settings, order: Order) -> str:
         do = "a training that no verdict asks for is a person's: `grownet retrain MODEL --reason ...`"
         raise UsageError(thing, expected=f"one that asks to {RETRAIN}", got=list(found.actions) or "no action", do=do)
     return found.reason
-
-
-def _started(settings: Settings, order: Order, key: str) -> str:
-    run = runs.start_deployment(settings, LIFECYCLE, _parameters(order), key=key)
-    while not runs.alive(settings, run):
-        run = runs.start_deployment(settings, LIFECYCLE, _parameters(order), key=f"after {run}")
-    return run
 
 
 def _parameters(order: Order) -> dict[str, str]:

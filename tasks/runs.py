@@ -57,6 +57,31 @@ def start_deployment(settings: Settings, name: str, parameters: Mapping[str, Any
     return str(_call(settings, "POST", f"deployments/{found['id']}/create_flow_run", body)["id"])
 
 
+def start_once(settings: Settings, name: str, parameters: Mapping[str, Any], key: str) -> str:
+    """As `start_deployment`: the run that is under way for a key, or a new one when there is none; it may start or wait.
+
+    One that ended is not taken for the answer: what it was to bring is looked for by the caller, before.
+    """
+    run = start_deployment(settings, name, parameters, key=key)
+    while not alive(settings, run):
+        run = start_deployment(settings, name, parameters, key=_successor(run))
+    return run
+
+
+def under_way(settings: Settings, key: str) -> str | None:
+    """The run that `start_once` started under a key and that has not ended, or None."""
+    while found := _call(settings, "POST", "flow_runs/filter", {"flow_runs": {"idempotency_key": {"any_": [key]}}}):
+        run = found[0]
+        if (run["state"] or {}).get("type") in ALIVE:
+            return str(run["id"])
+        key = _successor(str(run["id"]))
+    return None
+
+
+def _successor(run: str) -> str:
+    return f"after {run}"
+
+
 def waiting(settings: Settings, model: str) -> str | None:
     """The newest release run of this model that waits for somebody's answer."""
     flow, deployment = RELEASE.split("/")

@@ -116,8 +116,8 @@ def judge(candidate: Candidate) -> Evidence:
 
 @stage
 def ask_for_release(candidate: Candidate) -> str:
-    """Starts the release flow as a run of its own, once per candidate; the id of that run."""
+    """Starts the release flow as a run of its own, unless one is under way for this candidate; the id of that run."""
     about = {"model": candidate.model, "candidate": candidate.id, "detail": candidate.reason}
-    run = runs.start_deployment(settings(), runs.RELEASE, about, key=candidate.id)
+    run = runs.start_once(settings(), runs.RELEASE, about, candidate.id)
     get_run_logger().info("asked for the release of %s: run %s", candidate.id, run)
     return run

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from prefect import Flow
 
 from configs.load import load
+from configs.schema import Cadence
 from models.contract import names
 from stack.programs import POOL
+from stores import notify
+from tests.guard.town import requested
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "prefect.yaml").read_text(encoding="utf-8")
@@ -47,9 +53,48 @@ def test_nothing_in_it_names_a_model_a_secret_or_a_path() -> None:
         assert word not in TEXT, word
 
 
+def schedules(name: str) -> list[dict[str, Any]]:
+    return [found for each in DEPLOYMENTS if name in {"", each["name"]} for found in each.get("schedules", [])]
+
+
+def triggers() -> list[tuple[str, dict[str, Any]]]:
+    return [(each["name"], found) for each in DEPLOYMENTS for found in each.get("triggers", [])]
+
+
+def parameters(name: str) -> set[str]:
+    """Of the flow that a deployment starts."""
+    module = importlib.import_module(f"flows.{name}")
+    return set(inspect.signature(getattr(module, name).fn).parameters)
+
+
 def test_each_schedule_names_a_known_dataset() -> None:
     config = load(ROOT / "configs")
-    schedules = [schedule for each in DEPLOYMENTS for schedule in each.get("schedules", [])]
-    assert schedules
-    for schedule in schedules:
+    assert schedules("ingest")
+    for schedule in schedules("ingest"):
         assert schedule["parameters"]["dataset"] in config.datasets
+
+
+def test_each_cadence_a_model_can_have_is_scheduled_once() -> None:
+    cadences = set(get_args(Cadence.model_fields["every"].annotation)) - {"never"}
+    assert len(cadences) == 3
+    assert sorted(one["parameters"]["cadence"] for one in schedules("lifecycle")) == sorted(cadences)
+
+
+def test_a_demo_has_no_schedule_and_every_parameter_is_one_of_its_flow() -> None:
+    assert schedules("")
+    assert {one["active"] for one in schedules("")} == {"{{ $SCHEDULED }}"}
+    for each in DEPLOYMENTS:
+        for schedule in schedules(each["name"]):
+            assert set(schedule.get("parameters", {})) <= parameters(each["name"])
+
+
+def test_retraining_is_asked_for_by_an_event_that_carries_what_the_flow_wants() -> None:
+    ((name, trigger),) = triggers()
+    assert (name, trigger["type"], trigger["expect"]) == ("lifecycle", "event", ["grownet.retrain.requested"])
+    assert "enabled" not in trigger  # on, also in a demo
+    event = notify.prefect_event(requested())
+    assert fnmatch(event["resource"]["prefect.resource.id"], trigger["match"]["prefect.resource.id"])
+    assert event["event"] in trigger["expect"]
+    assert set(trigger["parameters"]) <= parameters("lifecycle")
+    taken = {key: re.fullmatch(r"\{\{ event\.payload\.(\w+) \}\}", text) for key, text in trigger["parameters"].items()}
+    assert {key: event["payload"][found[1]] for key, found in taken.items() if found} == requested().body

@@ -20,7 +20,7 @@ class PrefectApi:
         self.url = ""
         self.runs: dict[str, dict[str, Any]] = {}
 
-    def answer(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, method: str, path: str, body: dict[str, Any]) -> Any:
         if path.startswith("/api/deployments/name/"):
             return {"id": path.removeprefix("/api/deployments/name/").split("/")[0]}
         if path.endswith("/create_flow_run"):
@@ -28,8 +28,14 @@ class PrefectApi:
             found = next((run for run, known in self.runs.items() if known["key"] == key), f"run-{len(self.runs) + 1}")
             self.runs.setdefault(found, {"key": key, "parameters": body["parameters"], "state": "SCHEDULED"})
             return {"id": found}
+        if path == "/api/flow_runs/filter":
+            wanted = body["flow_runs"]["idempotency_key"]["any_"]
+            return [{"id": run, **self._state(run)} for run, known in self.runs.items() if known["key"] in wanted]
         assert (method, path.startswith("/api/flow_runs/")) == ("GET", True)
-        return {"state": {"type": self.runs[path.rpartition("/")[2]]["state"]}}
+        return self._state(path.rpartition("/")[2])
+
+    def _state(self, run: str) -> dict[str, Any]:
+        return {"state": {"type": self.runs[run]["state"]}}
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from configs.schema import Config
 from errors import NotFound, UsageError
 from records import Candidate, Order
 from stores.ledger import evidence
-from tasks import board, retrain
+from tasks import board, retrain, runs
 from tests.stores.ledger.world import MODEL, NOON, World
 from tests.tasks.prefect_api import PrefectApi, prefect_api
 from tests.tasks.release_world import House, promote
@@ -137,7 +137,7 @@ def test_unknown_and_switched_off_models_are_refused(house: House) -> None:
 # ---- once ---------------------------------------------------------------------------------------
 
 
-def test_a_verdict_has_one_candidate(house: House, world: World) -> None:
+def test_a_verdict_has_one_candidate(house: House, world: World, api: PrefectApi) -> None:
     world.rule(VERDICT)
     order = accepted(house, verdict=VERDICT)
     assert retrain.earlier(house.settings, order) is None
@@ -159,9 +159,16 @@ def test_a_discarded_candidate_has_answered_its_verdict(house: House, world: Wor
     assert retrain.ended(house.settings, made).endswith("was discarded: champion fail: not better")
 
 
-def test_a_candidate_before_people_has_answered_its_verdict(house: House, world: World) -> None:
+def test_a_candidate_before_people_has_answered_its_verdict(house: House, world: World, api: PrefectApi) -> None:
     made = candidate(house, world, verdict=VERDICT)
     house.prove(made)
+    run = runs.start_once(house.settings, runs.RELEASE, {}, made.id)
+    assert retrain.ended(house.settings, made).endswith(f"release run {run} begins")
+    api.runs[run]["state"] = "FAILED"
+    assert retrain.ended(house.settings, made) == ""  # it ended before it asked anybody
+    later = runs.start_once(house.settings, runs.RELEASE, {}, made.id)
+    assert later != run
+    assert later in retrain.ended(house.settings, made)
     with house.board() as seats:
         found = board.ask(seats, promote(made))
     assert retrain.ended(house.settings, made).endswith(f"ballot {found.id} is open")
