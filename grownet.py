@@ -162,6 +162,21 @@ def served(model: ModelName, at: Annotated[str, typer.Option(help="ISO 8601 time
 
 
 @app.command()
+def replay(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="Of a ruling, or of a verdict of the guard.")],
+    as_json: Json = False,
+) -> None:
+    """Derive a conclusion of the guard again from its stored inputs; exit code 1 when it comes out differently."""
+    from tasks.replay import describe
+    from tasks.replay import replay as derive
+
+    facts = derive(*_house(), identity)
+    _print(facts, as_json, describe(facts))
+    if not facts["same"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def vote(
     model: ModelName,
     reviewer: Annotated[str, typer.Option(help="Your enrolled name.")],

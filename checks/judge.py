@@ -6,16 +6,16 @@ A canary is compared with the champion; after 100 % the new champion is compared
 
 from __future__ import annotations
 
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from msgspec import convert, json
 
 from checks.case import Case, Memory, Seen, add_up
 from checks.findings import Found, find
-from checks.sequential import decide
+from checks.sequential import Effect, decide
 from checks.tallies import tuned_at
-from records import GuardVerdict, digest_of
+from records import GuardVerdict, RolloutGates, digest_of
 
 
 def judge(seen: Seen, before: Memory | None) -> GuardVerdict | None:
@@ -34,6 +34,18 @@ def memory_of(verdict: GuardVerdict) -> Memory:
 
 def state_of(verdict: GuardVerdict) -> str:
     return str(verdict.inputs["state"])
+
+
+def concluded_again(verdict: GuardVerdict) -> dict[str, tuple[Any, Any]]:
+    """What differs, (stored, derived) by name, when the KPI is concluded again from the verdict's interval and margins."""
+    gates = convert(verdict.inputs["gates"], RolloutGates)
+    low = -inf if verdict.low is None else verdict.low
+    high = inf if verdict.high is None else verdict.high
+    seen = Effect(verdict.effect, low, high, float(verdict.inputs["size"]), inf)
+    kpi = decide(seen, gates.margin_fail, gates.margin_pass)
+    needs = {"kpi_drop": "drop", "ready": "pass"}.get(state_of(verdict), kpi)  # states that rest on the conclusion
+    checked = {"kpi": (verdict.kpi, kpi), f"kpi that {state_of(verdict)} needs": (needs, kpi)}
+    return {name: pair for name, pair in checked.items() if pair[0] != pair[1]}
 
 
 def _verdict(case: Case, found: Found) -> GuardVerdict:

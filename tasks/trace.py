@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from checks.plans import DRIFT, initial
 from checks.plans import describe as describe_plan
-from checks.plans import initial
 from configs.schema import Config, Settings
-from records import Arm, Candidate, Evidence, Incident, ReleasePlan, Snapshot, utc_now
+from records import Arm, Candidate, Evidence, Incident, ReleasePlan, Ruling, Snapshot, utc_now
 from stores import journal
-from stores.ledger import ballots, batches, evidence, incidents, plans, verdicts, votes
+from stores.ledger import ballots, batches, evidence, incidents, plans, rulings, verdicts, votes
 from stores.ledger.engine import Ledger
 from stores.vault import Vault
 from tasks.operate import opened
@@ -119,7 +119,7 @@ def _plan(ledger: Ledger, model: str, ring: Any) -> ReleasePlan:
 
 
 def overview(settings: Settings, config: Config) -> list[dict[str, Any]]:
-    """One entry per configured model: plan, candidates, open ballot, newest verdicts, incidents."""
+    """One entry per configured model: plan, freeze, candidates, open ballot, newest verdicts and rulings, incidents."""
     ring = Vault.open(settings.home, "reader", settings.kms_key_uri).verifier
     with opened(settings, "reader") as ledger:
         return [_standing(ledger, name, config, ring) for name in sorted(config.models)]
@@ -137,7 +137,9 @@ def _standing(ledger: Ledger, name: str, config: Config, ring: Any) -> dict[str,
         "in_words": describe_plan(plan),
         "candidates": [_candidate(ledger, found) for found in evidence.candidates(ledger, name)],
         "ballot": _ballot(ledger, waiting) if waiting else None,
+        "frozen": _freeze(plan),
         "verdicts": verdicts.verdicts(ledger, name)[-RECENT:],
+        "rulings": [_ruling(found) for found in rulings.rulings(ledger, name)[-RECENT:]],
         "incidents": [incident_facts(item) for item in incidents.incidents(ledger, name)],
     }
 
@@ -153,6 +155,21 @@ def _candidate(ledger: Ledger, found: Candidate) -> dict[str, Any]:
         "gates": _outcomes(judged[-1]) if judged else {},
         "discarded": evidence.discarded(ledger, found.id),
     }
+
+
+def _freeze(plan: ReleasePlan) -> str:
+    """What a plan is frozen for, and until when; empty when it is not."""
+    if not plan.frozen:
+        return ""
+    if plan.frozen_for == DRIFT:
+        return "for drift, until enough clean windows or a vote"
+    return f"{f'for {plan.frozen_for}' if plan.frozen_for else 'by a person'}, until a vote"
+
+
+def _ruling(found: Ruling) -> dict[str, Any]:
+    """What of a ruling people look at first; `grownet replay` shows the rest."""
+    names = ("id", "role", "version", "row", "level", "corruption", "drift", "kpi", "actions", "reason", "at")
+    return {name: getattr(found, name) for name in names}
 
 
 def _outcomes(judged: Evidence) -> dict[str, str]:
@@ -215,6 +232,11 @@ def _lines(item: dict[str, Any]) -> Iterator[str]:
         yield f"  ballot to {ballot['verb']} is open, waiting for {', '.join(ballot['missing'])}"
     for verdict in item["verdicts"][-1:]:
         yield f"  guard: {verdict.arm} {verdict.kpi}, {verdict.reason}"
+    for ruling in item["rulings"][-1:]:
+        did = f"; {', '.join(ruling['actions'])}" if ruling["actions"] else ""
+        yield f"  ruling {ruling['id']} ({ruling['level']}): {ruling['row']}, {ruling['reason']}{did}"
+    if item["frozen"]:
+        yield f"  frozen {item['frozen']}"
     for incident in item["incidents"]:
         if incident["status"] == "open":
             yield f"  incident {incident['id']} ({incident['level']}): {incident['summary']}"
