@@ -126,11 +126,12 @@ def advance(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> Rele
 
 
 def take_back(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> ReleasePlan:
-    """The canary goes, and its hash is rejected for good. The same object when there is no canary."""
+    """The canary goes, and its hash is rejected for good; the champion gets its control back. The same object when
+    there is no canary."""
     if plan.canary is None:
         return plan
     rejected = tuple(dict.fromkeys([*plan.rejected, *contents(plan.canary)]))
-    return _next(plan, at, actor, reason, rejected=rejected, **NO_CANARY, **NO_ROLLOUT)
+    return _next(plan, at, actor, reason, rejected=rejected, **_without_canary(plan))
 
 
 def rollback(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> ReleasePlan:
@@ -187,10 +188,10 @@ def resume(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> Relea
 
 
 def fallback(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> ReleasePlan:
-    """The rules answer. A running canary goes, unrejected; champion and previous stay loaded to come back."""
-    if plan.mode == "rules" and plan.canary is None and plan.control is None:
+    """The rules answer. A running canary goes, unrejected; champion, previous and control stay loaded to come back."""
+    if plan.mode == "rules" and plan.canary is None:
         return plan
-    return _next(plan, at, actor, reason, mode="rules", **NO_CANARY, **NO_CONTROL, **NO_ROLLOUT)
+    return _next(plan, at, actor, reason, mode="rules", **_without_canary(plan))
 
 
 def restore(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> ReleasePlan:
@@ -247,6 +248,19 @@ def _refuse_to_start(plan: ReleasePlan, arm: Arm, lifts_freeze: bool) -> None:
         raise refused(plan, what, "a ballot that names the freeze", "unfreeze, or ask again")
     if plan.mode == "rules" and not plan.champion.is_rules:
         raise refused(plan, what, "a plan out of rules mode", "`grownet release restore` first (by vote)")
+
+
+def _without_canary(plan: ReleasePlan) -> dict[str, Any]:
+    """The champion's control stays, or comes back: without one, nobody could say whether its KPI falls.
+
+    Steps and limits are those of the last rollout, the shares of answers those of its salt.
+    """
+    if plan.canary is None and plan.control is not None:
+        return dict(NO_CANARY)
+    if plan.previous is None or plan.rollout is None or plan.rollout.control_percent <= 0:
+        return {**NO_CANARY, **NO_CONTROL, **NO_ROLLOUT}
+    control = {"control": plan.previous, "control_percent": plan.rollout.control_percent}
+    return {**NO_CANARY, **control, "step": len(plan.rollout.steps) - 1}
 
 
 def _next(plan: ReleasePlan, at: datetime, actor: str, reason: str, **changes: Any) -> ReleasePlan:

@@ -174,7 +174,7 @@ def _changes(facts: Facts, action: Action, row: Row) -> bool:
     if action == "take_back":
         return bool(stands.canary)
     if action == "fallback":
-        return stands.mode == "model" or bool(stands.canary or stands.control)
+        return stands.mode == "model" or bool(stands.canary)
     if action == "freeze":
         return not stands.frozen or (stands.frozen_for == DRIFT and row.freezes_for != DRIFT)
     return True

@@ -74,6 +74,8 @@ class Traffic:
     key: str
     stream: Iterator[Order]
     pace: float = 0.0
+    limit: datetime | None = None  # orders of this event time or later wait until it is moved
+    waiting: bool = False  # for that
     sent: list[Sent] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -112,7 +114,7 @@ class Traffic:
     async def _feed(self, queue: asyncio.Queue[Order | None]) -> None:
         due = time.monotonic()
         for order in self.stream:
-            while self.pace <= 0 and not self._stop.is_set():
+            while self._halted(order) and not self._stop.is_set():
                 await asyncio.sleep(0.05)
                 due = time.monotonic()
             if self._stop.is_set():
@@ -120,6 +122,10 @@ class Traffic:
             await queue.put(order)
             due = max(due + 1 / self.pace, time.monotonic() - 0.5) if self.pace > 0 else time.monotonic()
             await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    def _halted(self, order: Order) -> bool:
+        self.waiting = self.limit is not None and order.at >= self.limit
+        return self.waiting or self.pace <= 0
 
     async def _work(self, client: httpx.AsyncClient, queue: asyncio.Queue[Order | None]) -> None:
         while (order := await queue.get()) is not None:

@@ -96,6 +96,18 @@ def test_a_failed_canary_is_rejected_for_good(first: ReleasePlan) -> None:
     assert started(plan, 2).canary == approved(2)
 
 
+def test_a_champion_gets_its_control_back_when_the_canary_goes(first: ReleasePlan) -> None:
+    plan = moves.take_back(started(promoted(first, 1), 2), **WHO)
+    assert (plan.champion.number, plan.canary, plan.control, plan.control_percent) == (1, None, moves.RULES_ARM, 2.0)
+    assert (plan.rollout, plan.salt, plan.step) == (ROLLOUT, "salt", len(ROLLOUT.steps) - 1)
+
+
+def test_the_control_outlives_a_fallback(first: ReleasePlan) -> None:
+    plan = promoted(first, 1)
+    back = moves.restore(moves.fallback(plan, **WHO), **WHO)
+    assert (back.control, back.control_percent, back.rollout) == (moves.RULES_ARM, 2.0, ROLLOUT)
+
+
 def test_taking_back_nothing_changes_nothing(first: ReleasePlan) -> None:
     assert moves.take_back(first, **WHO) is first
 
