@@ -23,6 +23,7 @@ from stores.ledger.connections import WRITING, connect
 from stores.ledger.tables import SCHEMA_VERSION, WRITES, Role, audit, audit_head, meta, metadata, triggers
 
 BUSY_SECONDS = 5.0
+ADDED_TO = {"1"}  # schemas that lack only tables; 1 had no findings and no rulings
 GENESIS = "0" * 64  # hash before the first audit entry
 
 
@@ -159,6 +160,8 @@ class Ledger:
             with self._translated(), self._connected(write=True, present=False) as connection, connection.begin():
                 if not sa.inspect(connection).has_table(meta.name):  # another process may have been faster
                     _create(connection, self.demo)
+        if self.role != "reader":
+            self._migrate()
         with self._translated(), self._connected(write=False, present=False) as connection, connection.begin():
             self._check_marks(connection)
         self._inode = self._seen()
@@ -167,13 +170,26 @@ class Ledger:
         with self._translated(), self._connected(write=False, present=False) as connection, connection.begin():
             return sa.inspect(connection).has_table(meta.name)
 
+    def _migrate(self) -> None:
+        """Brings an older ledger up to date where that only adds tables; the first writer that opens it does so."""
+        if self._begun() and self._schema() in ADDED_TO:
+            with self._translated(), self._connected(write=True, present=False) as connection, connection.begin():
+                _add_missing(connection)
+
+    def _schema(self) -> str | None:
+        with self._translated(), self._connected(write=False, present=False) as connection, connection.begin():
+            return connection.execute(sa.select(meta.c.value).where(meta.c.name == "schema")).scalar()
+
     def _check_marks(self, connection: sa.Connection) -> None:
         if not sa.inspect(connection).has_table(meta.name):
             raise self._away("a database without a ledger in it")
         marks = {row.name: row.value for row in connection.execute(sa.select(meta))}
         if marks.get("schema") != str(SCHEMA_VERSION):
             raise LedgerError(
-                f"ledger {self._name}", expected=f"schema {SCHEMA_VERSION}", got=marks.get("schema"), do="migrate it"
+                f"ledger {self._name}",
+                expected=f"schema {SCHEMA_VERSION}",
+                got=marks.get("schema"),
+                do=_older(marks.get("schema")),
             )
         if marks["demo"] != _mark(self.demo):
             raise WrongLedger(
@@ -234,9 +250,7 @@ class Ledger:
 
 
 def _create(connection: sa.Connection, demo: bool) -> None:
-    metadata.create_all(connection)
-    for statement in triggers(connection.dialect.name):
-        connection.exec_driver_sql(statement)
+    _add_missing(connection)
     marks = {
         "id": uuid.uuid4().hex,
         "schema": str(SCHEMA_VERSION),
@@ -249,3 +263,19 @@ def _create(connection: sa.Connection, demo: bool) -> None:
 
 def _mark(demo: bool) -> str:
     return "demo" if demo else "real"
+
+
+def _add_missing(connection: sa.Connection) -> None:
+    """Makes the tables and triggers that are not there, and says which schema it is now. Doing it twice changes nothing."""
+    metadata.create_all(connection)
+    for statement in triggers(connection.dialect.name):
+        connection.exec_driver_sql(statement)
+    connection.execute(sa.update(meta).where(meta.c.name == "schema").values(value=str(SCHEMA_VERSION)))
+
+
+def _older(schema: str | None) -> str:
+    return (
+        "start the guard once: it adds what is missing"
+        if schema in ADDED_TO
+        else "open it with the version that wrote it"
+    )

@@ -73,6 +73,24 @@ class TestMarks:
         with pytest.raises(LedgerError, match="schema"), opened(tmp_path):
             pass
 
+    def test_a_ledger_of_the_first_schema_gets_what_it_lacks_from_the_first_writer(self, tmp_path: Path) -> None:
+        with opened(tmp_path) as ledger:
+            first = ledger.id
+            with ledger.write("a test") as transaction:
+                transaction.audit("noted", "before", {})
+        raw = sqlite3.connect(tmp_path / "ledger.db")
+        raw.executescript("DROP TABLE findings; DROP TABLE rulings; UPDATE meta SET value = '1' WHERE name = 'schema';")
+        raw.close()
+        with pytest.raises(LedgerError, match="start the guard once"), opened(tmp_path, "reader"):
+            pass
+        with opened(tmp_path, "guard", create=False) as ledger:
+            assert ledger.id == first
+            assert audit.verify(ledger) == 1
+        with opened(tmp_path, "reader") as ledger, ledger.read() as connection:
+            assert connection.execute(sa.select(t.findings)).all() == []
+            triggers = connection.execute(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars()
+            assert {"findings_update", "rulings_delete", "rulings_insert"} <= set(triggers)
+
     def test_many_open_a_new_ledger_at_once(self, tmp_path: Path) -> None:
         seen: list[str] = []
 
