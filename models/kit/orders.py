@@ -28,6 +28,7 @@ COLUMNS = ("invoice_no", "stock_code", "quantity", "invoice_date", "unit_price",
 PRODUCT_CODE = re.compile(r"[0-9]{5}[A-Z]{0,3}")
 EVENT_TIME = "invoice_date"
 Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
 
 
 def product_code(code: str) -> str:
@@ -45,14 +46,29 @@ def purchases(orders: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
     Raises:
         SchemaError: when a column is missing.
     """
-    missing = [name for name in COLUMNS if name not in orders.columns]
-    if missing:
-        raise SchemaError("table orders", expected=f"columns {list(COLUMNS)}", got=f"none named {missing}")
-    lines = _tidy(split.before(orders, EVENT_TIME, as_of))
-    cancelled = _flag(lines["invoice"], lambda invoice: invoice.startswith("C"))
-    bought = lines[~cancelled & (lines["units"] > 0)].reset_index(drop=True)
-    bought["units"] = net(bought, lines[cancelled & (lines["units"] < 0)])
+    bought, taken_back = _sides(orders, as_of)
+    bought["units"] = net(bought, taken_back)
     return bought[bought["units"] > 0].reset_index(drop=True)
+
+
+def movements(orders: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """Purchases and what was taken back of them, strictly before `as_of`, each with the time it became known.
+
+    What is known before an earlier moment, summed, is what `purchases` gives as of that moment: one pass shows
+    every week as it was seen at the time.
+
+    Returns:
+        item (categorical), sold and known (UTC; equal for a purchase), units (negative for what is taken back),
+        price (GBP a unit); purchases by time first, then what is taken back by the time it was.
+
+    Raises:
+        SchemaError: when a column is missing.
+    """
+    bought, taken_back = _sides(orders, as_of)
+    rows, by, amounts = _takings(bought, taken_back)
+    gross = bought[["item", "time", "units", "price"]].rename(columns={"time": "sold"})
+    back = gross.iloc[rows].assign(units=-amounts, known=taken_back["time"].to_numpy()[by])
+    return pd.concat([gross.assign(known=gross["sold"]), back], ignore_index=True)
 
 
 def net(bought: pd.DataFrame, taken_back: pd.DataFrame) -> Floats:
@@ -61,6 +77,25 @@ def net(bought: pd.DataFrame, taken_back: pd.DataFrame) -> Floats:
     A cancellation takes back the newest earlier purchase of exactly its quantity; failing that it eats into the
     newest earlier ones. Without a customer only an exact quantity of the same item is believed.
     """
+    units: Floats = bought["units"].to_numpy(dtype=np.float64, copy=True)
+    rows, _, amounts = _takings(bought, taken_back)
+    np.subtract.at(units, rows, amounts)
+    return units
+
+
+def _sides(orders: pd.DataFrame, as_of: datetime) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Clean purchase lines before `as_of` with their gross units, and clean lines of cancellations."""
+    missing = [name for name in COLUMNS if name not in orders.columns]
+    if missing:
+        raise SchemaError("table orders", expected=f"columns {list(COLUMNS)}", got=f"none named {missing}")
+    lines = _tidy(split.before(orders, EVENT_TIME, as_of))
+    cancelled = _flag(lines["invoice"], lambda invoice: invoice.startswith("C"))
+    bought = lines[~cancelled & (lines["units"] > 0)].reset_index(drop=True)
+    return bought, lines[cancelled & (lines["units"] < 0)]
+
+
+def _takings(bought: pd.DataFrame, taken_back: pd.DataFrame) -> tuple[Rows, Rows, Floats]:
+    """What each cancellation takes from which purchase: rows of `bought`, rows of `taken_back`, units (> 0)."""
     units: Floats = bought["units"].to_numpy(dtype=np.float64, copy=True)
     times = bought["time"].dt.tz_localize(None).to_numpy()
     keys, cancelled_keys = _keys(bought), _keys(taken_back)
@@ -76,24 +111,31 @@ def net(bought: pd.DataFrame, taken_back: pd.DataFrame) -> Floats:
         taken_back["subject"].isna(),
         strict=True,
     )
-    for start, end, time, amount, nobody in cancellations:
+    taken: list[tuple[int, int, float]] = []
+    for number, (start, end, time, amount, nobody) in enumerate(cancellations):
         rows = by_key[start:end]
         earlier = rows[: np.searchsorted(times[rows], time, side="right")]
-        _take_back(units, earlier[units[earlier] > 0], amount, exact_only=nobody)
-    return units
+        took = _take_back(units, earlier[units[earlier] > 0], amount, exact_only=nobody)
+        taken += [(row, number, part) for row, part in took]
+    table = np.array(taken, dtype=np.float64).reshape(-1, 3)
+    return table[:, 0].astype(np.intp), table[:, 1].astype(np.intp), table[:, 2]
 
 
-def _take_back(units: Floats, open_rows: npt.NDArray[np.intp], amount: float, *, exact_only: bool) -> None:
+def _take_back(units: Floats, open_rows: Rows, amount: float, *, exact_only: bool) -> list[tuple[int, float]]:
+    """Takes `amount` out of `units`; the rows it came from with what each gave."""
     exact = open_rows[units[open_rows] == amount]
     if len(exact):
         units[exact[-1]] = 0.0
-        return
+        return [(int(exact[-1]), amount)]
+    took: list[tuple[int, float]] = []
     for row in () if exact_only else open_rows[::-1]:
-        taken = min(units[row], amount)
-        units[row] -= taken
-        amount -= taken
+        part = float(min(units[row], amount))
+        units[row] -= part
+        amount -= part
+        took.append((int(row), part))
         if amount <= 0:
-            return
+            break
+    return took
 
 
 def _keys(lines: pd.DataFrame) -> npt.NDArray[np.int64]:

@@ -1,0 +1,124 @@
+"""Which learner should `demand` have? `grownet bench demand_search` repeats the search behind its configuration.
+
+Reads the bundled orders before 2011-08-26 only, where the holdout of `grownet bench demand` begins: learned before each
+of four moments four weeks apart, judged on the weekly origins of the four weeks after it. One setting after the other,
+in the order of GRID, keeps its best value. WAPE over all categories, horizons and origins decides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from benchmarks.demand import CUT
+from benchmarks.quality import bundled
+from configs.load import load
+from models import demand as model
+from models.contract import configure, find
+from models.kit import categories, forecast, weekly
+from models.kit.forecast import HORIZONS, Fitted, Learner
+from models.kit.weekly import Index
+
+WINDOWS, WEEKS = 4, 4  # moments of learning, weekly origins after each
+START = Learner(
+    trees=100, leaves=7, learning_rate=0.05, min_rows=50, input_share=0.7, row_share=0.7, ridge=1.0, max_ratio=5.0,
+    step_days=1, trust_weeks=32.0,
+)  # fmt: skip
+GRID: dict[str, tuple[float, ...]] = {
+    "leaves": (4, 7, 15, 31),
+    "input_share": (0.4, 0.7, 1.0),
+    "min_rows": (50, 100, 200),
+    "trees": (75, 150, 300),
+    "trust_weeks": (8.0, 16.0, 32.0, 64.0),
+    "max_ratio": (3.0, 5.0, 10.0),
+    "step_days": (1, 7),
+}
+Floats = npt.NDArray[np.float64]
+
+
+class Window(NamedTuple):
+    """What can be learned from, and what each origin knew and then sold."""
+
+    cells: pd.DataFrame
+    names: tuple[str, ...]  # of the categories
+    asked: tuple[tuple[Index, int, Floats], ...]  # what was known, horizon, sold
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints each trial as it is made, and the learner chosen; `--json` prints one document."""
+    parser = argparse.ArgumentParser(prog="grownet bench demand_search", description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    quiet = parser.parse_args(argv).json
+    trials: list[dict[str, Any]] = []
+    with threadpool_limits(limits=1):
+        made = windows()
+        print_unless(quiet, "the rules (median of 8 weeks)", wape(made, [Fitted(kind="median")] * len(made)))
+        for trial in search(made):
+            trials.append(trial)
+            print_unless(quiet, f"{trial['key']} = {trial['value']:g}", trial["wape"])
+    chosen = trials[-1]["best"]
+    print(json.dumps({"chosen": chosen, "trials": trials} if quiet else chosen, indent=2))
+
+
+def print_unless(quiet: bool, what: str, figure: float) -> None:
+    """One trial, as it is made."""
+    if not quiet:
+        print(f"{what:40} WAPE {figure:.4f}", flush=True)
+
+
+def search(made: Sequence[Window]) -> Iterator[dict[str, Any]]:
+    """Every trial that was made, with the best learner so far."""
+    best, seed, seen = START, load().models["demand"].seed, dict[Learner, float]()
+    for key, values in GRID.items():
+        results: dict[float, float] = {}
+        for value in values:
+            learner = msgspec.structs.replace(best, **{key: value})
+            fresh = learner not in seen
+            if fresh:
+                seen[learner] = wape(made, [forecast.fit(one.cells, len(one.names), learner, seed) for one in made])
+            results[value] = seen[learner]
+            if fresh:
+                winner = msgspec.structs.replace(best, **{key: min(results, key=results.__getitem__)})
+                yield {"key": key, "value": value, "wape": seen[learner], "best": msgspec.to_builtins(winner)}
+        best = msgspec.structs.replace(best, **{key: min(results, key=results.__getitem__)})
+
+
+def wape(made: Sequence[Window], fitted: Sequence[Fitted]) -> float:
+    """Of all categories, horizons and origins together."""
+    errors = sold = 0.0
+    for window, one in zip(made, fitted, strict=True):
+        for known, horizon, units in window.asked:
+            errors += float(np.abs(forecast.forecast(one, known, horizon) - units).sum())
+            sold += float(units.sum())
+    return errors / sold
+
+
+def windows() -> list[Window]:
+    """The four windows, oldest first; nothing that was sold after CUT is asked about."""
+    tables = {"orders": bundled()["orders"].query("invoice_date < @CUT")}
+    params, _ = configure(find("demand"), load().models["demand"])
+    starts = [CUT - timedelta(weeks=WEEKS * back) for back in range(WINDOWS, 0, -1)]
+    return [_window(tables, start, params) for start in starts]
+
+
+def _window(tables: dict[str, pd.DataFrame], start: datetime, params: model.Params) -> Window:
+    later = model.outcomes(tables, start, CUT, params)
+    index = model.index(model.build(tables, start, params))
+    truth = weekly.truth(later, index.categories)
+    asked = tuple(
+        (weekly.rolled(index, later, origin), horizon, truth[:, origin + horizon - 1])
+        for origin in range(WEEKS)
+        for horizon in HORIZONS
+        if origin + horizon <= truth.shape[1]
+    )
+    cells = weekly.cells(tables["orders"], start, params.rules, start)
+    return Window(cells, categories.names(params.rules), asked)

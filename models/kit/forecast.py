@@ -1,0 +1,184 @@
+"""Forecasts weekly units of every category: gradient-boosted trees over recent weeks, held back towards a level.
+
+    level    = mean of the medians of the last 4 and of the last 8 weeks
+    forecast = level x ((1 - trust) + trust x trees(inputs, horizon)),   trust = weeks / (weeks + trust_weeks)
+
+The trees (LightGBM, one model for all categories and horizons) learn the ratio of what was sold to the level, with the
+level as weight, so large categories count as they do in the WAPE; they are trusted as the weeks they learned from grow. Median and naive forecasts need numpy only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from errors import DataError, TamperError
+from models.kit import levels, weekly
+from models.kit.levels import INPUTS, LONG, MIN_LEVEL
+from models.kit.weekly import DAYS, VALUES, Index
+
+if TYPE_CHECKING:
+    import lightgbm
+
+CYCLE = 4  # weeks, of the naive forecast
+HORIZONS = (1, 2, 3, 4)  # weeks ahead
+TREES, HEAD = "trees.txt", "model.json"
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Floats = npt.NDArray[np.float64]
+
+
+class Learner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the trees are grown and how far they are trusted."""
+
+    trees: Count
+    leaves: Annotated[int, msgspec.Meta(ge=2)]
+    learning_rate: Positive
+    min_rows: Count  # in a leaf
+    input_share: Share  # of the inputs, drawn for each tree
+    row_share: Share  # of the rows, drawn for each tree
+    ridge: Annotated[float, msgspec.Meta(ge=0)]
+    max_ratio: Positive  # a larger ratio to the level is learned as this
+    step_days: Count  # between the past moments that are learned from
+    trust_weeks: Positive  # weeks learned from at which trees and level count the same
+
+
+class Fitted(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that forecasts: trees with their text, or a rule of thumb."""
+
+    kind: Literal["trees", "median", "four_weeks_earlier"]
+    trust: float = 0.0
+    text: bytes = b""
+    trees: Any = None  # lightgbm.Booster
+
+
+def fit(cells: pd.DataFrame, count: int, learner: Learner, seed: int) -> Fitted:
+    """Learns from every past moment, `step_days` apart, what each category sold 1 to 4 weeks later.
+
+    Args:
+        cells: of `weekly.cells`, with the moment of learning as anchor.
+        count: number of categories.
+
+    Raises:
+        DataError: when the history is too short to have seen eight weeks and the week after.
+    """
+    rows = list(_lessons(cells, count, learner))
+    if not rows:
+        weeks = LONG + HORIZONS[0]
+        have = (-int(cells["sold"].min())) / DAYS if len(cells) else 0.0
+        raise DataError(
+            "history of sales", expected=f"at least {weeks} weeks", got=f"{have:.1f}", do="take more history in"
+        )
+    seen, ratios, weights = (np.concatenate(part) for part in zip(*rows, strict=True))
+    text = _grow(seen, ratios, weights, learner, seed)
+    learned = -int(cells["sold"].min()) / DAYS - LONG
+    return Fitted(kind="trees", trust=learned / (learned + learner.trust_weeks), text=text, trees=_booster(text))
+
+
+def forecast(fitted: Fitted, known: Index, horizon: int) -> Floats:
+    """Units of each category in the week that ends `horizon` weeks later; not rounded, not bounded."""
+    if known.weeks == 0:
+        return np.zeros(len(known.categories))
+    if fitted.kind == "median":
+        return levels.median(known.units)
+    if fitted.kind == "four_weeks_earlier":
+        padded = levels.last(known.units, CYCLE)
+        return np.asarray(np.nan_to_num(padded[:, (horizon - 1) % CYCLE]))
+    base = levels.level(known.units)
+    asked = np.column_stack([levels.inputs(known), np.full(len(base), float(horizon))])
+    ratio = fitted.trees.predict(asked, num_threads=1) * np.maximum(base, MIN_LEVEL)
+    return np.asarray((1.0 - fitted.trust) * base + fitted.trust * ratio)
+
+
+def dump(fitted: Fitted) -> dict[str, bytes]:
+    """model.json, and for trees LightGBM's own text."""
+    head = _Head(fitted.kind, fitted.trust, INPUTS, hashlib.sha256(fitted.text).hexdigest())
+    files = {HEAD: msgspec.json.encode(head, order="sorted")}
+    return {**files, TREES: fitted.text} if fitted.kind == "trees" else files
+
+
+def load(files: Mapping[str, bytes]) -> Fitted:
+    """What `dump` wrote.
+
+    Raises:
+        TamperError: for a file that is missing, cannot be read or is not the one its head names.
+    """
+    try:
+        head = msgspec.json.decode(files[HEAD], type=_Head)
+        text = files[TREES] if head.kind == "trees" else b""
+    except (KeyError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise TamperError("forecast artifact", expected="the files dump wrote", got=repr(error)) from error
+    if head.inputs != INPUTS:
+        raise TamperError("forecast artifact", expected=f"inputs {INPUTS}", got=head.inputs)
+    if hashlib.sha256(text).hexdigest() != head.sha256:  # LightGBM reads half a file without complaint
+        raise TamperError("forecast artifact", expected=f"{TREES} of digest {head.sha256}", got="another")
+    return Fitted(kind=head.kind, trust=head.trust, text=text, trees=_booster(text) if text else None)
+
+
+class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    kind: Literal["trees", "median", "four_weeks_earlier"]
+    trust: float
+    inputs: tuple[str, ...]
+    sha256: str  # of the trees
+
+
+def _lessons(cells: pd.DataFrame, count: int, learner: Learner) -> Iterator[tuple[Floats, Floats, Floats]]:
+    """Inputs, ratios and weights of each past moment and horizon. Inputs as known then, what was sold as known now."""
+    first = int(cells["sold"].min()) if len(cells) else 0
+    sold = weekly.days(cells, count, first, 0)[0]
+    last = -DAYS * HORIZONS[0]
+    moments = range(last - (last - first - LONG * DAYS) // learner.step_days * learner.step_days, last + 1)
+    known, taken = np.zeros((len(VALUES), count, -first)), 0
+    order = cells["known"].to_numpy()
+    for moment in moments[:: learner.step_days]:
+        upto = int(np.searchsorted(order, moment))
+        known += weekly.days(cells.iloc[taken:upto], count, first, 0)
+        taken = upto
+        weeks = weekly.weeks(known[:, :, moment - first - LONG * DAYS : moment - first])
+        then = Index(categories=(), position={}, units=weeks[0], spend=weeks[1], lines=weeks[2])
+        seen, base = levels.inputs(then), np.maximum(levels.level(then.units), MIN_LEVEL)
+        for horizon in HORIZONS:
+            end = moment + DAYS * horizon - first
+            if end <= -first:
+                units = sold[:, end - DAYS : end].sum(axis=1)
+                asked = np.column_stack([seen, np.full(count, float(horizon))])
+                yield asked, np.minimum(units / base, learner.max_ratio), base
+
+
+def _grow(seen: Floats, ratios: Floats, weights: Floats, learner: Learner, seed: int) -> bytes:
+    import lightgbm  # noqa: PLC0415 - the rules answer without it
+
+    settings = {
+        "objective": "regression",
+        "num_leaves": learner.leaves,
+        "learning_rate": learner.learning_rate,
+        "min_data_in_leaf": learner.min_rows,
+        "feature_fraction": learner.input_share,
+        "bagging_fraction": learner.row_share,
+        "bagging_freq": 1,
+        "lambda_l2": learner.ridge,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": 1,
+        "verbosity": -1,
+    }
+    data = lightgbm.Dataset(seen, ratios, weight=weights)
+    text: str = lightgbm.train(settings, data, learner.trees).model_to_string()
+    return text.encode()
+
+
+def _booster(text: bytes) -> lightgbm.Booster:
+    import lightgbm  # noqa: PLC0415 - the rules answer without it
+
+    try:
+        return lightgbm.Booster(model_str=text.decode())
+    except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
+        raise TamperError("forecast artifact", expected="trees as LightGBM writes them", got=repr(error)) from error
