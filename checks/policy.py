@@ -235,10 +235,10 @@ def _named(one: Finding) -> str:
 
 
 def taken_back(rulings: Iterable[Ruling]) -> dict[tuple[str, int], datetime]:
-    """The windows on which a model was taken back, by earlier rulings: what `facts.about` calls handled."""
+    """The windows on which a model was taken back, or kept back, by earlier rulings: what `facts.about` calls handled."""
     ends: dict[tuple[str, int], datetime] = {}
     for ruling in rulings:
-        if not {"rollback", "fallback", "take_back"} & set(ruling.actions):
+        if ruling.role != "rules" and not {"rollback", "fallback", "take_back"} & set(ruling.actions):
             continue
         for one in facts_of(ruling).findings:
             if one.answer == "yes":

@@ -31,7 +31,7 @@ def gather(ledger: Ledger, watch: Watch, view: View, verdict: GuardVerdict | Non
     _refresh(ledger, watch, plan, view.seen.at, model.monitor)
     voting = plan.frozen and ballots.open_for(ledger, plan.model) is not None
     roles: list[Role] = [role_of(plan), *(["canary"] if plan.canary is not None else [])]  # type: ignore[list-item]  # a literal
-    return [_facts(watch, view, role, judged(verdict, role), _standing(plan, role, voting), model) for role in roles]
+    return [_facts(watch, view, role, judged(verdict, role), standing(plan, role, voting), model) for role in roles]
 
 
 def judged(verdict: GuardVerdict | None, role: Role) -> Judged | None:
@@ -83,7 +83,8 @@ def _facts(  # noqa: PLR0917 - the parts of the facts, each gathered on its own
     )
 
 
-def _standing(plan: ReleasePlan, role: Role, voting: bool) -> Standing:
+def standing(plan: ReleasePlan, role: Role, voting: bool) -> Standing:
+    """What of a plan matters to a ruling on the arm in this role."""
     arm = plan.canary if role == "canary" and plan.canary is not None else plan.champion
     return Standing(
         mode=plan.mode,

@@ -201,5 +201,5 @@ def test_the_command_says_what_it_does_and_ends_on_a_signal(tmp_path: Path, end:
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
-    assert any("guarding recommendation" in line for line in lines)
+    assert any("guarding " in line and "recommendation" in line for line in lines)
     assert "stopped" in lines[-1]

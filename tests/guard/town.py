@@ -43,19 +43,8 @@ STEPS = tuple(
 ROLLOUT = Rollout(steps=STEPS, gates=GATES, control_percent=2.0)
 
 
-def requested(verdict: str = "ruling-1", **changes: Any) -> OutboxEvent:
-    """The guard's request for a training, as it stands in the outbox."""
-    made = OutboxEvent(
-        id=f"retrain-{verdict}",
-        kind="event",
-        level="critical",
-        model=MODEL,
-        name="grownet.retrain.requested",
-        title="a training is asked for",
-        body={"model": MODEL, "verdict": verdict, "reason": "orders moved and the hit rate fell by 9 %"},
-        at=utc_now(),
-    )
-    return replace(made, **changes)
+WELL = {"corruption": "no", "drift": "no", "kpi": "no"}
+BAD = {"corruption": "no", "drift": "yes", "kpi": "yes"}
 
 
 def config(**guard: Any) -> Config:
@@ -64,6 +53,19 @@ def config(**guard: Any) -> Config:
     quick = {"tick_seconds": 0.02, "lease_seconds": 5.0, "readback_seconds": 5.0, **guard}
     changed = base.defaults.guard.model_copy(update=quick)
     return base.model_copy(update={"defaults": base.defaults.model_copy(update={"guard": changed})})
+
+
+def limited(**changes: Any) -> Config:
+    """The house with other limits of monitoring or retraining."""
+    base = config()
+    model = base.models[MODEL]
+    parts = {
+        name: getattr(model, name).model_copy(
+            update={key: value for key, value in changes.items() if key in type(getattr(model, name)).model_fields}
+        )
+        for name in ("monitor", "retrain")
+    }
+    return base.model_copy(update={"models": {MODEL: model.model_copy(update=parts)}})
 
 
 def settings(home: Path, **changes: Any) -> Settings:
@@ -217,3 +219,17 @@ class Town(World):
 
     def alerts(self) -> list[OutboxEvent]:
         return [event for event in self.events() if event.kind == "alert"]
+
+    def requests(self) -> list[OutboxEvent]:
+        return [event for event in self.events() if event.name == "grownet.retrain.requested"]
+
+    def told(self) -> list[tuple[str, str]]:
+        """Level and title of the alerts, oldest first."""
+        return [(alert.level, alert.title) for alert in self.alerts()]
+
+
+def ticks(guard: Guard, town: Town, number: int = 3) -> None:
+    """So many ticks, the replicas following each change."""
+    for _ in range(number):
+        town.follow()
+        guard.tick()
