@@ -124,15 +124,17 @@ def ingest(
 @app.command()
 def retrain(
     model: ModelName,
-    reason: Reason,
-    segment: Annotated[str, typer.Option(help="Train for one segment only.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; kept with the candidate, read by those who vote.")] = "",
+    segment: Annotated[str, typer.Option(help="KIND=NAME: it must be better there too, such as country=home.")] = "",
+    verdict: Annotated[str, typer.Option(help="The ruling that asks for it, when its event did not start one.")] = "",
     as_json: Json = False,
 ) -> None:
     """Start a lifecycle run: features, training, gates, and a ballot when they pass."""
-    from tasks.runs import start_deployment
+    from records import Order, utc_now
+    from tasks.retrain import start
 
-    chosen, _ = _house()
-    run = start_deployment(chosen, "lifecycle/lifecycle", {"model": model, "reason": reason, "segment": segment})
+    chosen, config = _house()
+    run = start(chosen, config, Order(model=model, reason=reason, verdict=verdict, segment=segment), utc_now())
     _print({"flow_run": run, "url": f"{chosen.prefect_ui_url}/runs/flow-run/{run}"}, as_json)
 
 

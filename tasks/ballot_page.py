@@ -148,6 +148,10 @@ def _changed(about: Promotion) -> Iterator[str]:
     yield f"| subjects | {old.features.rows if old.features else '-'} | {new.features.rows} |"
     yield f"| features as of | {f'{old.features.as_of:%Y-%m-%d}' if old.features else '-'} | {new.features.as_of:%Y-%m-%d} |"
     yield ""
+    if new.verdict:
+        yield f"**Asked for by the guard's verdict {plain(new.verdict)}**; `grownet replay {plain(new.verdict)}` derives it again."
+    if new.segment:
+        yield f"**Asked for the sake of {plain(new.segment)}**: trained for everybody, and judged there as well."
     yield f"Trained because: {plain(new.reason)}. Learned from rows before {new.trained_until:%Y-%m-%d}, judged on rows after it."
     yield f"Commit {plain(new.commit[:19])} by {', '.join(plain(author) for author in new.authors)}; authors cannot vote."
     yield f"[Model cards]({about.cards})"

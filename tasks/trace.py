@@ -153,6 +153,9 @@ def _candidate(ledger: Ledger, found: Candidate) -> dict[str, Any]:
         "trained_until": found.trained_until,
         "reason": found.reason,
         "gates": _outcomes(judged[-1]) if judged else {},
+        "verdict": found.verdict,
+        "segment": found.segment,
+        "period": found.period,
         "discarded": evidence.discarded(ledger, found.id),
     }
 
@@ -226,7 +229,9 @@ def _lines(item: dict[str, Any]) -> Iterator[str]:
             if found["discarded"]
             else ", ".join(f"{name} {outcome}" for name, outcome in found["gates"].items())
         )
-        yield f"  candidate {found['name']} ({found['data']}): {state or 'not judged yet'}"
+        asked = [f"asked for by {found['verdict']}"] if found["verdict"] else []
+        why = ", ".join([found["data"], *asked, *([f"for {found['segment']}"] if found["segment"] else [])])
+        yield f"  candidate {found['name']} ({why}): {state or 'not judged yet'}"
     if item["ballot"]:
         ballot = item["ballot"]
         yield f"  ballot to {ballot['verb']} is open, waiting for {', '.join(ballot['missing'])}"

@@ -15,10 +15,11 @@ from prefect import Flow
 
 from configs.load import load
 from configs.schema import Cadence
+from guard import news
 from models.contract import names
 from stack.programs import POOL
 from stores import notify
-from tests.guard.town import requested
+from tests.stores.ledger.world import ruling
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "prefect.yaml").read_text(encoding="utf-8")
@@ -92,9 +93,10 @@ def test_retraining_is_asked_for_by_an_event_that_carries_what_the_flow_wants() 
     ((name, trigger),) = triggers()
     assert (name, trigger["type"], trigger["expect"]) == ("lifecycle", "event", ["grownet.retrain.requested"])
     assert "enabled" not in trigger  # on, also in a demo
-    event = notify.prefect_event(requested())
+    requested = news.retraining(ruling())
+    event = notify.prefect_event(requested)
     assert fnmatch(event["resource"]["prefect.resource.id"], trigger["match"]["prefect.resource.id"])
     assert event["event"] in trigger["expect"]
     assert set(trigger["parameters"]) <= parameters("lifecycle")
     taken = {key: re.fullmatch(r"\{\{ event\.payload\.(\w+) \}\}", text) for key, text in trigger["parameters"].items()}
-    assert {key: event["payload"][found[1]] for key, found in taken.items() if found} == requested().body
+    assert {key: event["payload"][found[1]] for key, found in taken.items() if found} == requested.body

@@ -1,3 +1,4 @@
+import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -62,6 +63,14 @@ def test_the_freeze_is_named(house: House, about: ballot_page.Promotion) -> None
     frozen = ballot_page.Promotion(about.candidate, about.evidence, about.plan, about.rollout, True, "http://cards")
     assert "is frozen" in ballot_page.promotion(frozen, house.config)
     assert "is frozen" not in ballot_page.promotion(about, house.config)
+
+
+def test_what_asked_for_the_training_is_named(house: House, about: ballot_page.Promotion) -> None:
+    asked = replace(about.candidate, verdict="ruling-1", segment="country=home")
+    shown = ballot_page.promotion(dataclasses.replace(about, candidate=asked), house.config)
+    assert "Asked for by the guard's verdict ruling-1" in shown
+    assert "for the sake of country=home" in shown
+    assert "Asked for" not in ballot_page.promotion(about, house.config)
 
 
 def test_what_people_write_stays_text() -> None:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from mlflow import MlflowClient
+from msgspec.structs import replace
 from prefect.logging import disable_run_logger
 
 from errors import UsageError
 from records import Candidate, Order
+from stores.artifacts import Bundle
 from stores.ledger import evidence
+from tasks.card import model_card
+from tasks.features import artifacts_of
 from tasks.stages import accept, build_features, look_back
+from tests.tasks.prefect_api import prefect_api
 from tests.tasks.school import NAME, School
 
 
@@ -39,12 +45,27 @@ def test_a_segment_nobody_is_in_is_refused_and_the_known_ones_are_named() -> Non
     assert build_features.fn(Order(model=NAME, reason="a test", segment="country=home")).rows > 0
 
 
-def test_the_same_verdict_again_goes_on_where_the_run_before_died(taught: School) -> None:
+def test_the_same_verdict_again_goes_on_where_the_run_before_died(
+    taught: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taught.rule("twice")
     order = accept.fn(Order(model=NAME, verdict="twice"))
     assert look_back.fn(order).candidate is None
     candidate: Candidate = taught.train(order.reason, verdict="twice")
-    before = look_back.fn(order)
+    with prefect_api() as api:  # it knows of no release run: the run before died between training and asking
+        monkeypatch.setenv("GROWNET_PREFECT_URL", api.url)
+        before = look_back.fn(order)
     assert (before.candidate, before.ended) == (candidate, "")
     evidence.discard(taught.ledgers["flow"], candidate.id, "not better")
     assert look_back.fn(order).ended == f"{candidate.id} was discarded: not better"
+
+
+def test_what_asked_for_it_is_told_by_mlflow_and_the_model_card(taught: School) -> None:
+    candidate = taught.train("drift and a drop", verdict="ruling-1")
+    tags = MlflowClient(taught.settings.mlflow_url).get_run(candidate.run_id).data.tags
+    assert tags["grownet.verdict"] == "ruling-1"
+    assert "grownet.segment" not in tags
+    manifest = Bundle.unpack(artifacts_of(taught.settings).get(candidate.artifact)).manifest
+    card = model_card(taught.config, replace(candidate, segment="country=home"), manifest, ())
+    assert "asked for by the guard's verdict ruling-1" in card
+    assert "better for the segment country=home" in card
