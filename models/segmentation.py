@@ -111,12 +111,17 @@ def fit(tables: Tables, as_of: datetime, params: Params, seed: int) -> Fitted:
 
 
 def baselines(tables: Tables, as_of: datetime, params: Params, seed: int) -> Mapping[str, Fitted]:
-    """`one_rate` (everybody alike), `raw_values` (KMeans without logarithms), `orders_only` (KMeans on log orders)."""
+    """`one_rate` (everybody alike), `raw_values` (KMeans without logarithms), `orders_only` (KMeans on log orders).
+
+    Orders alone may make no smaller groups than the model: a thirtieth of the customers is easily told apart.
+    """
     seen = _seen(tables, as_of, params)
     recipes = {
         "one_rate": Recipe(groups=1, named=False),
         "raw_values": Recipe(groups=params.groups, logs=False, named=False),
-        "orders_only": Recipe(groups=_different(seen, params.groups), axes=(1,), named=False),
+        "orders_only": Recipe(
+            groups=_different(seen, params.groups), min_share=params.min_share, axes=(1,), named=False
+        ),
     }
     return {name: groups.learn(seen, recipe, seed) for name, recipe in recipes.items()}
 
