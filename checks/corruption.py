@@ -14,7 +14,7 @@ from checks.shifts import Judged
 from configs.schema import MonitorConfig
 from records import Answered
 
-VARIED = 0.5  # a column of which no bin held more than this share of the reference cannot be one bin by chance
+VARIED = 0.5  # a column of which no bin held more than this share of a block does not get stuck by chance
 
 
 def corrupted(references: References, profile: Profile, config: MonitorConfig) -> Judged:
@@ -51,14 +51,17 @@ def _figures(column: Column, counted: Counted) -> dict[str, Any]:
 
 
 def _stuck(column: Column, counted: Counted) -> bool:
-    """One value only, where the reference had many."""
-    whole = column.counted.rows - column.counted.counts[-1]
-    varied = whole > 0 and max(column.counted.counts[:-1]) <= VARIED * whole
+    """One value only, where every block of the reference had many."""
     present = counted.rows - counted.counts[-1]
+    if present < 2 or not all(_varied(block) for block in column.blocks):
+        return False
     if column.reference.kind == "number":
-        return varied and present > 1 and counted.least == counted.most
-    return varied and present > 1 and present in counted.counts[:-2]  # the bin before the last holds many names
+        return counted.least == counted.most
+    return present in counted.counts[:-2]  # the bin before the last holds many names
 
+
+def _varied(block: tuple[int, ...]) -> bool:
+    return max(block[:-1]) <= VARIED * sum(block[:-1])
 
 
 def _settle(figures: Mapping[str, Any]) -> tuple[Answered, str]:

@@ -9,7 +9,7 @@ How the limit is found
   others; what its PSI has beyond chance, averaged over the blocks, is the drift that history shows without any drift.
 - The window's PSI is divided by chance and that excess together. The excess is known from a few blocks only, so the
   quotient is compared with an F distribution, whose degrees of freedom are Satterthwaite's (1946) for sums of variances.
-  The bins of one week move together: its excess counts as one degree above, and each block as one degree below.
+  The bins of one week may move together: what is excess counts as one degree of freedom, whatever the bins.
 - Benjamini and Hochberg (1995) over the columns of a window; a floor of practical size; the same column in k of n windows.
 """
 
@@ -110,6 +110,20 @@ def answer_of(figures: Mapping[str, Any]) -> Answered:
     return _settle(figures)[0]
 
 
+def beside(references: References, window: Profile, other: Profile) -> dict[str, Any] | None:
+    """The column that differs most from another window, by PSI over the same bins; shown, and decides nothing."""
+    found: dict[str, float] = {}
+    for column in references.columns:
+        here, there = window.columns.get(column.name), other.columns.get(column.name)
+        if here and there and here.rows and there.rows:
+            base = msgspec.structs.replace(column.reference, counts=there.counts)
+            found[column.name] = drift.drift(base, here.counts).psi
+    if not found:
+        return None
+    worst = max(found, key=lambda name: found[name])
+    return {"column": worst, "psi": found[worst]}
+
+
 def dispersion(column: Column) -> Dispersion:
     """Each block against the sum of the others. Fewer than MIN_BLOCKS blocks say nothing."""
     blocks = np.array([block for block in column.blocks if sum(block)], dtype=np.int64)
@@ -160,9 +174,9 @@ def _p_value(found: drift.Drift, apart: Dispersion) -> float:
     scale = 1.0 / found.reference_rows + 1.0 / found.rows
     if not apart.blocks:
         return float(chdtrc(freedom, found.psi / scale))
-    spread = scale + apart.excess
-    free = freedom / (1.0 + (freedom - 1) * (apart.excess / spread) ** 2)
-    known = (apart.blocks - 1) * (spread / (apart.chance + apart.excess)) ** 2
+    spread, of_blocks = scale + apart.excess, apart.chance + apart.excess
+    free, of_block = (freedom / (1.0 + (freedom - 1) * (apart.excess / one) ** 2) for one in (spread, of_blocks))
+    known = (apart.blocks - 1) * of_block * (spread / of_blocks) ** 2
     return float(fdtrc(free, known, found.psi / (freedom * spread)))
 
 

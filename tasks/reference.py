@@ -125,8 +125,12 @@ def _blocks(trial: Trial, fitted: Any, config: ModelConfig, moments: Split, poli
 
 
 def _snapshot(start: datetime, cut: datetime, every: timedelta) -> datetime:
-    """When the snapshot that serves at `start` was made: one is made at the cut, and at each such step before it."""
-    return cut if start >= cut else cut - every * ceil((cut - start) / every)
+    """When the snapshot that a block is seen with was made.
+
+    In the holdout each block has its own, because answers differ from snapshot to snapshot too; before it one serves
+    as long as the holdout is, which is how old a served one gets, and costs less.
+    """
+    return start if start >= cut else cut - every * ceil((cut - start) / every)
 
 
 def _answered(trial: Trial, fitted: Any, index: Any, asked: Sequence[Past], policy: Any) -> pd.DataFrame:

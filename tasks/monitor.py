@@ -1,0 +1,372 @@
+"""Judges what is served: windows of profiles against the training reference, and the KPI against its control.
+
+Reads the lake table `profiles` (see `tasks.profiling`), the ledger's plan and counters; writes findings to the ledger
+and pages below `home/pages/monitor`. The guard alone acts on findings. Started hourly by the flow `monitor`, or by
+`grownet monitor`; every run catches up with what came since the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import reduce
+from math import ceil, isfinite
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+from msgspec.structs import replace
+
+from checks import corruption, sequential, shifts, tallies
+from checks.profiles import EMPTY, Profile, add, anomaly_rate
+from checks.shifts import Judged
+from checks.windows import Grid, Heard, event_now
+from configs.schema import Config, ModelConfig, Settings
+from errors import UsageError
+from records import RULES, Corrupted, Finding, ReleasePlan, digest_of, utc_now
+from stores.lake import Lake
+from stores.ledger import counters, findings, plans
+from stores.ledger.engine import Ledger
+from tasks.operate import opened
+from tasks.profiling import TABLE, Eyes, read_journals
+
+ACTOR = "monitor"
+QUARTER = timedelta(days=91)
+CATCH_UP = 400  # windows judged in one run, at most
+LOOK_BACK = timedelta(days=30)  # wall clock: findings older than this do not say what was judged
+
+
+@dataclass(frozen=True)
+class Watch:
+    """One run of the monitor."""
+
+    settings: Settings
+    config: Config
+    ledger: Ledger
+    eyes: Eyes
+    now: datetime
+    until: datetime | None = None  # event time to stop at; None for all there is
+
+
+class Subject(NamedTuple):
+    """What is judged: a version in a plan, by the bins of an artifact."""
+
+    model: str
+    version: int
+    artifact: str
+
+
+@dataclass
+class Timeline:
+    """The profile rows of one subject, by window."""
+
+    grid: Grid
+    rows: pd.DataFrame  # sorted by hour
+    now: datetime  # of event time
+    _sums: dict[int, Profile] = field(default_factory=dict)
+
+    @property
+    def first(self) -> int | None:
+        return self.grid.number(self.rows["hour"].iloc[0].to_pydatetime()) if len(self.rows) else None
+
+    def answers(self, number: int) -> int:
+        return int(self._within(number)["answers"].sum())
+
+    def window(self, number: int) -> Profile:
+        if number not in self._sums:
+            self._sums[number] = total(self._within(number))
+        return self._sums[number]
+
+    def lately(self, enough: int) -> Profile:
+        """The newest whole hours that have `enough` answers together, not more than a window back."""
+        back = self.now - timedelta(hours=self.grid.hours)
+        rows = self.rows[(self.rows["hour"] > back) & (self.rows["hour"] <= self.now)].iloc[::-1]
+        before = rows["answers"].cumsum() - rows["answers"]
+        return total(rows[before < enough])
+
+    def unreadable(self) -> float:
+        """Share of the requests of the last window's length that the model cannot read."""
+        rows = self.rows[self.rows["hour"] > self.now - timedelta(hours=self.grid.hours)]
+        return float(rows["unreadable"].sum() / max(rows["answers"].sum(), 1))
+
+    def _within(self, number: int) -> pd.DataFrame:
+        start, end = self.grid.start(number), self.grid.end(number)
+        return self.rows[(self.rows["hour"] >= start) & (self.rows["hour"] < end)]
+
+
+@contextmanager
+def watching(settings: Settings, config: Config, until: str = "") -> Iterator[Watch]:
+    """A run's seat. Raises UsageError for an `until` that is no time with a zone."""
+    with opened(settings, "flow") as ledger:
+        yield Watch(settings, config, ledger, Eyes(settings), utc_now(), _moment(until))
+
+
+def monitor(settings: Settings, config: Config, model: str = "", until: str = "") -> list[Finding]:
+    """Reads the journals, judges one model or all that are enabled, writes the findings and returns them."""
+    with watching(settings, config, until) as watch:
+        read_journals(settings, config, watch.ledger, watch.eyes, watch.now)
+        return [one for name in chosen(config, model) for one in judged(watch, name)]
+
+
+def chosen(config: Config, model: str) -> list[str]:
+    """The model, or all that are enabled. Raises UsageError for one that is not."""
+    enabled = sorted(name for name, recipe in config.models.items() if recipe.enabled)
+    if model and model not in enabled:
+        raise UsageError("model", expected=f"one of {enabled}", got=model, do="enable it in its configuration")
+    return [model] if model else enabled
+
+
+def judged(watch: Watch, model: str) -> list[Finding]:
+    """The findings about what serves a model, written to the ledger, oldest first; none while nothing serves."""
+    signed = plans.current(watch.ledger, model)
+    if signed is None:
+        return []
+    found: list[Finding] = []
+    for subject in subjects(signed.plan):
+        line = timeline(watch, subject)
+        found += [*drift(watch, subject, line), corrupt(watch, subject, line)]
+        if subject.version == subjects(signed.plan)[0].version:
+            found.append(kpi(watch, signed.plan, subject, line))
+    ordered = [replace(one, found_at=one.found_at + timedelta(microseconds=at)) for at, one in enumerate(found)]
+    findings.save(watch.ledger, ordered, ACTOR)
+    return ordered
+
+
+def subjects(plan: ReleasePlan) -> list[Subject]:
+    """What answers now, and the canary beside it. The rules are seen as the champion would see their requests."""
+    stands = next((arm.artifact.content for arm in (plan.champion, plan.previous) if arm and arm.artifact), "")
+    rules = plan.mode == "rules" or plan.champion.is_rules
+    found = [Subject(plan.model, RULES if rules else plan.champion.number, stands)]
+    if plan.canary is not None and plan.canary.artifact is not None:
+        found.append(Subject(plan.model, plan.canary.number, plan.canary.artifact.content))
+    return found
+
+
+def timeline(watch: Watch, subject: Subject) -> Timeline:
+    """The subject's profile rows up to now; where "now" is by all answers of the model."""
+    monitor, lake = watch.config.models[subject.model].monitor, Lake(watch.settings.lake_uri)
+    where = [("model", "=", subject.model)]
+    rows = lake.read(TABLE, where=where) if lake.exists(TABLE) else pd.DataFrame(columns=COLUMNS)
+    if watch.until is not None:
+        rows = rows[rows["hour"] < watch.until]
+    told = rows[rows["answers"] > 0]
+    heard = [
+        Heard(received.to_pydatetime(), event.to_pydatetime(), int(answers))
+        for received, event, answers in zip(told["newest_received"], told["newest_event"], told["answers"], strict=True)
+    ]
+    now = watch.until or event_now(heard, watch.now, monitor.min_rows) or watch.now
+    own = rows[(rows["version"] == subject.version) & (rows["artifact"] == subject.artifact)]
+    return Timeline(Grid(monitor.window_hours), own.sort_values(["hour", "read_at"]).reset_index(drop=True), now)
+
+
+COLUMNS = [
+    "model",
+    "version",
+    "artifact",
+    "hour",
+    "answers",
+    "unreadable",
+    "newest_event",
+    "newest_received",
+    "read_at",
+]
+
+
+def total(rows: pd.DataFrame) -> Profile:
+    """The sum of some rows; one that nobody could look at adds nothing."""
+    return reduce(add, (Profile.from_json(text) for text in rows["profile"]), EMPTY)
+
+
+def newest_window(line: Timeline, enough: int) -> int:
+    """The window that is open now if it has answers enough to be judged, else the one before."""
+    current = line.grid.number(line.now)
+    return current if line.answers(current) >= enough else current - 1
+
+
+def drift(watch: Watch, subject: Subject, line: Timeline) -> list[Finding]:
+    """One finding for each window since the last one that was judged, the newest of them again."""
+    config, eye = watch.config.models[subject.model], watch.eyes.of(subject.model, subject.artifact)
+    newest = newest_window(line, config.monitor.min_rows)
+    if eye is None:
+        why = watch.eyes.broken.get(subject.artifact) or "what answers has no training reference"
+        return [
+            _finding(watch, subject, "drift", Judged(answer="undecided", reason=why, figures={}), _span(line, newest))
+        ]
+    first = line.first if line.first is not None else newest
+    found = []
+    for number in _due(watch, subject, line, first, newest):
+        known = range(max(first, number - config.monitor.windows + 1), number + 1)
+        said = shifts.drifted(eye.references, [line.window(one) for one in known], config.monitor)
+        figures = {**said.figures, "answers": line.answers(number), "shown": _shown(eye.references, line, number)}
+        found.append(_finding(watch, subject, "drift", replace(said, figures=figures), _span(line, number)))
+    return found
+
+
+def _due(watch: Watch, subject: Subject, line: Timeline, first: int, newest: int) -> range:
+    told = findings.findings(watch.ledger, subject.model, watch.now - LOOK_BACK)
+    ends = [one.window_end for one in told if one.kind == "drift" and one.version == subject.version]
+    start = line.grid.number(max(ends)) if ends else first
+    return range(max(min(start, newest), first if first <= newest else newest, newest - CATCH_UP), newest + 1)
+
+
+def _shown(references: Any, line: Timeline, number: int) -> dict[str, Any]:
+    """The other windows this one is compared with, for people to see."""
+    window, week = line.window(number), 7 * 24 // line.grid.hours
+    rolling = reduce(add, (line.window(number - back) for back in range(1, 5)), EMPTY)
+    others = {"previous": line.window(number - 1), "rolling": rolling}
+    if week > 1:
+        others["same_weekday"] = line.window(number - week)
+    return {name: shifts.beside(references, window, other) for name, other in others.items()}
+
+
+def corrupt(watch: Watch, subject: Subject, line: Timeline) -> Finding:
+    """Corruption of the served snapshot, of the journal, or of the request stream in the newest hours."""
+    monitor = watch.config.models[subject.model].monitor
+    eye = watch.eyes.of(subject.model, subject.artifact)
+    span = (line.now - timedelta(hours=line.grid.hours), line.now)
+    damaged = _damaged(watch)
+    where: Corrupted | Literal[""] = ""
+    if eye is None and subject.artifact in watch.eyes.broken:
+        said, where = _yes(watch.eyes.broken[subject.artifact], {}), "snapshot"
+    elif damaged:
+        said, where = _yes(f"{damaged} lines of the journal do not fit their checksum", {"damaged": damaged}), "journal"
+    elif line.unreadable() > monitor.outside_limit:
+        share = line.unreadable()
+        said, where = _yes(f"{share:.0%} of the requests cannot be read by the model", {"unreadable": share}), "stream"
+    elif eye is None:
+        said = Judged(answer="undecided", reason="what answers has no training reference", figures={})
+    else:
+        lately = line.lately(monitor.min_rows)
+        said = corruption.corrupted(eye.references, lately, monitor)
+        said = replace(said, figures={**said.figures, "anomaly_rate": anomaly_rate(eye.references, lately)})
+        where = said.where
+    return _finding(watch, subject, "corruption", replace(said, figures={**said.figures, **_aside(watch)}), span, where)
+
+
+def _yes(reason: str, figures: dict[str, Any]) -> Judged:
+    return Judged(answer="yes", reason=reason, figures=figures)
+
+
+def _damaged(watch: Watch) -> int:
+    return int(_marks(watch)["damaged"].sum())
+
+
+def _aside(watch: Watch) -> dict[str, int]:
+    """Answers lately whose event time lay ahead of the clock: they are in no window."""
+    return {"set_aside": int(_marks(watch)["aside"].sum())}
+
+
+def _marks(watch: Watch) -> pd.DataFrame:
+    """What was read while a finding counts."""
+    lake = Lake(watch.settings.lake_uri)
+    if not lake.exists(TABLE):
+        return pd.DataFrame({"damaged": [], "aside": []})
+    seconds = max(recipe.monitor.finding_seconds for recipe in watch.config.models.values())
+    since = watch.now - timedelta(seconds=seconds)
+    return lake.read(TABLE, columns=["damaged", "aside"], where=[("model", "=", ""), ("read_at", ">=", since)])
+
+
+def kpi(watch: Watch, plan: ReleasePlan, subject: Subject, line: Timeline) -> Finding:
+    """The champion against its concurrent control over the last `kpi_windows` windows, labels not due left out.
+
+    The interval holds at every look at one stretch; each window begins another stretch, so the stated false-alarm rate
+    is shared among those that begin in a quarter.
+    """
+    config = watch.config.models[subject.model]
+    newest = newest_window(line, config.monitor.min_rows)
+    start, end = line.grid.start(newest - config.monitor.kpi_windows + 1), line.grid.end(newest)
+    said = _compared(watch, plan, config, line, start, end)
+    return _finding(watch, subject, "kpi", said, (start, end))
+
+
+def _compared(  # noqa: PLR0917 - the stretch and what it is judged by
+    watch: Watch, plan: ReleasePlan, config: ModelConfig, line: Timeline, start: datetime, end: datetime
+) -> Judged:
+    who = tallies.sides(plan)
+    if who is None or plan.rollout is None:
+        return Judged(answer="undecided", reason="nothing answers beside the champion to compare it with", figures={})
+    if who.role != "champion":
+        return Judged(answer="undecided", reason="a canary runs: the guard compares it with the champion", figures={})
+    gates = plan.rollout.gates
+    mature = line.now - timedelta(hours=1, seconds=gates.attribution_seconds)
+    rows = counters.totals(watch.ledger, plan.model, plan.salt, by_hour=True)
+    due = [row for row in rows if start <= row.hour < end and row.hour <= mature]
+    alpha = gates.alpha / ceil(QUARTER / timedelta(hours=config.monitor.window_hours))
+    compared = tallies.compare(due, who, replace(plan.rollout, gates=replace(gates, alpha=alpha)))
+    effect = compared.effect
+    figures = {
+        "effect": effect.effect,
+        "low": effect.low if isfinite(effect.low) else None,
+        "high": effect.high if isfinite(effect.high) else None,
+        "matured": compared.matured,
+        "kpi": compared.kpi,
+        "control_kpi": compared.control_kpi,
+        "margin_fail": gates.margin_fail,
+        "margin_pass": gates.margin_pass,
+        "alpha": alpha,
+        "not_due": sum(row.answers for row in rows if start <= row.hour < end) - sum(row.answers for row in due),
+    }
+    kept = sequential.decide(effect, gates.margin_fail, gates.margin_pass)
+    shown = (
+        "no interval yet" if effect.effect is None else f"{effect.effect:+.1%} [{effect.low:+.1%}, {effect.high:+.1%}]"
+    )
+    reason = f"{gates.kpi} against {who.control.name}: {shown} over {compared.matured} matured answers"
+    if kept == "drop":
+        return Judged(answer="yes", reason=reason, figures=figures)
+    return Judged(answer="no" if kept == "pass" else "undecided", reason=reason, figures=figures)
+
+
+def _finding(  # noqa: PLR0917 - the parts of a finding
+    watch: Watch,
+    subject: Subject,
+    kind: Literal["corruption", "drift", "kpi"],
+    said: Judged,
+    span: tuple[datetime, datetime],
+    where: Corrupted | Literal[""] = "",
+) -> Finding:
+    config = watch.config.models[subject.model].monitor
+    key = [subject, kind, said.answer, span, watch.now]
+    return Finding(
+        id=f"finding-{digest_of(key)[:24]}",
+        model=subject.model,
+        kind=kind,
+        answer=said.answer,
+        where=where,
+        version=subject.version,
+        window_start=span[0],
+        window_end=span[1],
+        reason=said.reason,
+        figures=said.figures,
+        report=page_of(subject, kind, span[0]),
+        found_at=watch.now,
+        expires_at=watch.now + timedelta(seconds=config.finding_seconds),
+    )
+
+
+def page_of(subject: Subject, kind: str, start: datetime) -> str:
+    """Where the page about a window is, below home."""
+    if kind != "drift":
+        return ""
+    return f"pages/monitor/{subject.model}/v{subject.version}-{start:%Y%m%dT%H}.html"
+
+
+def _span(line: Timeline, number: int) -> tuple[datetime, datetime]:
+    return line.grid.start(number), line.grid.end(number)
+
+
+def _moment(until: str) -> datetime | None:
+    if not until:
+        return None
+    try:
+        moment = datetime.fromisoformat(until)
+    except ValueError:
+        moment = datetime.min  # noqa: DTZ901 - refused below, like any time without a zone
+    if moment.tzinfo is None:
+        raise UsageError("until", expected="a time with a zone, such as 2011-10-01T00:00:00Z", got=until)
+    return moment
+
+
+def newest_of(found: Sequence[Finding], kind: str) -> Finding | None:
+    """The last finding of a kind."""
+    return next((one for one in reversed(found) if one.kind == kind), None)

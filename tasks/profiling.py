@@ -1,0 +1,271 @@
+"""Turns what the journals hold beyond the watermark into profile rows of the lake, one per version and hour.
+
+Reads `home/journal` of all replicas and the artifacts that answered; writes the lake table `profiles`. A stretch of a
+segment is appended once, whatever is run again: its key is (replica, segment, offset). Called by `tasks.monitor`.
+The bundles are opened with the keys of training: the monitor runs where training does, and sees pseudonyms only.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+import pandas as pd
+import pyarrow as pa
+
+from checks.prediction_ids import parse
+from checks.profiles import EMPTY, Profile, References, add, profile
+from configs.schema import Config, Settings
+from errors import NotFound, TamperError
+from models.contract import Decided, Model, find
+from records import RULES, Answer, Feedback, ReleasePlan
+from stores.artifacts import Artifacts
+from stores.lake import Lake
+from stores.ledger import plans
+from stores.ledger.engine import Ledger
+from tasks import reference
+from tasks.features import artifacts_of
+from tasks.reading import Stretch, earlier, stretches
+from tasks.writing import alone
+
+log = logging.getLogger("grownet.monitor")
+TABLE = "profiles"
+AHEAD = timedelta(hours=1)  # an event time so much later than the clock is set aside: it would move the windows
+UTC_TIME = pa.timestamp("us", tz="UTC")
+SCHEMA = pa.schema(
+    [
+        ("replica", pa.string()),
+        ("segment", pa.string()),
+        ("start", pa.int64()),  # bytes of the segment, [start, end)
+        ("end", pa.int64()),
+        ("model", pa.string()),  # empty in the row that says how far was read
+        ("version", pa.int64()),
+        ("artifact", pa.string()),  # whose bins were counted into
+        ("hour", UTC_TIME),  # of event time
+        ("answers", pa.int64()),
+        ("aside", pa.int64()),  # answers whose event time lies ahead of the clock
+        ("unreadable", pa.int64()),  # requests the model cannot read
+        ("damaged", pa.int64()),  # lines that do not fit their checksum
+        ("newest_event", UTC_TIME),
+        ("newest_received", UTC_TIME),
+        ("read_at", UTC_TIME),
+        ("profile", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Eye:
+    """How one artifact looks at requests and answers."""
+
+    module: Model
+    references: References
+    sample: pd.DataFrame
+    index: Any
+    trained_until: datetime
+
+
+class Eyes:
+    """The eyes of all artifacts that answered, each loaded once. One that cannot be loaded is None, and why is kept."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._artifacts: Artifacts = artifacts_of(settings)
+        self._known: dict[str, Eye | None] = {}
+        self.broken: dict[str, str] = {}
+
+    def of(self, model: str, artifact: str) -> Eye | None:
+        """None for an artifact that is lost, changed, or has no reference."""
+        if artifact not in self._known:
+            self._known[artifact] = self._load(model, artifact) if artifact else None
+        return self._known[artifact]
+
+    def _load(self, model: str, artifact: str) -> Eye | None:
+        try:
+            bundle = self._artifacts.bundle(artifact)
+            if not bundle.reference:
+                return None
+            references, sample = reference.opened(bundle.reference)
+            module = find(model)
+            index = module.index(self._artifacts.frame(bundle.manifest.features))
+        except (NotFound, TamperError) as error:
+            log.error("artifact %s of %s cannot be monitored: %s", artifact[:12], model, error)
+            self.broken[artifact] = str(error)
+            return None
+        return Eye(module, references, sample, index, bundle.manifest.trained_until)
+
+
+class Key(NamedTuple):
+    model: str
+    version: int
+    artifact: str
+    hour: datetime
+
+
+@dataclass
+class Group:
+    """What one stretch has of a key."""
+
+    answers: list[Answer] = field(default_factory=list)
+    beside: list[Answer] = field(default_factory=list)  # scores of a canary on the champion's requests
+    outcomes: list[tuple[Answer, Any]] = field(default_factory=list)
+    unreadable: int = 0
+
+
+def read_journals(settings: Settings, config: Config, ledger: Ledger, eyes: Eyes, now: datetime) -> int:
+    """Appends the profiles of everything the journals have beyond the watermark; the number of lines read.
+
+    Raises:
+        LedgerUnavailable: when another monitor holds the table.
+        DataError: when the lake refuses.
+    """
+    lake, read = Lake(settings.lake_uri), 0
+    enabled = {name: plans.current(ledger, name) for name, model in config.models.items() if model.enabled}
+    serving = {name: signed.plan for name, signed in enabled.items() if signed is not None}
+    root = settings.home / "journal"
+    with alone(ledger, f"lake/{TABLE}", seconds=60.0):
+        done = watermarks(lake)
+        for folder in sorted(path for path in root.glob("*") if path.is_dir()):
+            marks = {segment: end for (replica, segment), end in done.items() if replica == folder.name}
+            for stretch in stretches(folder, marks):
+                rows = _rows(stretch, serving, eyes, now)
+                key = f"{TABLE}:{stretch.replica}:{stretch.segment}:{stretch.start}"
+                lake.append(TABLE, pa.Table.from_pylist(rows, schema=SCHEMA), key, 1)
+                read += len(stretch.entries)
+    return read
+
+
+def watermarks(lake: Lake) -> dict[tuple[str, str], int]:
+    """How far each segment was read: (replica, segment) -> offset."""
+    if not lake.exists(TABLE):
+        return {}
+    marks = lake.read(TABLE, columns=["replica", "segment", "end"], where=[("model", "=", "")])
+    ends = marks.groupby(["replica", "segment"])["end"].max()
+    return {(str(replica), str(segment)): int(end) for (replica, segment), end in ends.items()}
+
+
+def observed(eye: Eye, lines: Sequence[Answer]) -> tuple[pd.DataFrame, int]:
+    """What the model saw of the requests that were kept, and how many of these it cannot read."""
+    requests, unreadable = [], 0
+    for line in lines:
+        if line.features is not None:
+            try:
+                requests.append(msgspec.convert(line.features, eye.module.Request, strict=True))
+            except msgspec.ValidationError:
+                unreadable += 1
+    return eye.module.observe(eye.index, requests), unreadable
+
+
+def _rows(stretch: Stretch, serving: dict[str, ReleasePlan], eyes: Eyes, now: datetime) -> list[dict[str, Any]]:
+    """The profile rows of a stretch, and the one that says how far it goes."""
+    answers, aside = _placed(stretch, serving, now)
+    place = {"replica": stretch.replica, "segment": stretch.segment, "start": stretch.start, "end": stretch.end}
+    rows = []
+    for key, group in sorted(_grouped(stretch, answers, serving).items()):
+        counted = _profile(group, eyes.of(key.model, key.artifact))
+        rows.append(
+            {
+                **place,
+                **key._asdict(),
+                "answers": len(group.answers),
+                "aside": 0,
+                "unreadable": group.unreadable,
+                "damaged": 0,
+                "newest_event": max((one.event_time for one in group.answers), default=None),
+                "newest_received": max((one.received_at for one in group.answers), default=None),
+                "read_at": now,
+                "profile": counted.to_json().decode(),
+            }
+        )
+    mark = dict.fromkeys(("newest_event", "newest_received")) | {"hour": now, "artifact": "", "profile": ""}
+    counts = {"answers": 0, "unreadable": 0, "aside": aside, "damaged": stretch.damaged}
+    return [*rows, {**place, **mark, **counts, "model": "", "version": RULES, "read_at": now}]
+
+
+def _placed(stretch: Stretch, serving: dict[str, ReleasePlan], now: datetime) -> tuple[dict[str, Answer], int]:
+    """The answers of the stretch by id, and how many are set aside because their time has not come."""
+    found, aside = {}, 0
+    for entry in stretch.entries:
+        if isinstance(entry, Answer) and entry.model in serving and _own(entry.prediction_id, stretch.replica):
+            if entry.event_time > min(entry.received_at, now) + AHEAD:
+                aside += 1
+            else:
+                found[entry.prediction_id] = entry
+    return found, aside
+
+
+def _own(prediction_id: str, replica: str) -> bool:
+    """False for a line of another replica: its segment came here by mistake, and is counted where it belongs."""
+    try:
+        return parse(prediction_id).replica == replica
+    except NotFound:
+        return False
+
+
+def _grouped(stretch: Stretch, answers: dict[str, Answer], serving: dict[str, ReleasePlan]) -> dict[Key, Group]:
+    groups: dict[Key, Group] = {}
+    for line in answers.values():
+        if not line.paired_with:
+            groups.setdefault(_key(line, serving), Group()).answers.append(line)
+        elif line.arm == "canary" and line.decision is not None:
+            groups.setdefault(_key(line, serving), Group()).beside.append(line)
+    for line, outcome in _outcomes(stretch, answers, serving):
+        groups.setdefault(_key(line, serving), Group()).outcomes.append((line, outcome))
+    return groups
+
+
+def _key(line: Answer, serving: dict[str, ReleasePlan]) -> Key:
+    """The rules have no reference of their own: their requests are seen as the champion would see them."""
+    arms = (serving[line.model].champion, serving[line.model].previous)
+    stands = next((arm.artifact.content for arm in arms if arm and arm.artifact), "")
+    hour = line.event_time.replace(minute=0, second=0, microsecond=0)
+    return Key(line.model, line.version, line.artifact or stands, hour)
+
+
+def _outcomes(
+    stretch: Stretch, answers: dict[str, Answer], serving: dict[str, ReleasePlan]
+) -> Iterable[tuple[Answer, Any]]:
+    """Answers with what came of them. The first feedback counts; one for an answer nobody gave does not."""
+    first: dict[str, Feedback] = {}
+    for entry in stretch.entries:
+        if isinstance(entry, Feedback) and entry.model in serving and _own(entry.prediction_id, stretch.replica):
+            first.setdefault(entry.prediction_id, entry)
+    before = earlier(stretch, [identity for identity in first if identity not in answers])
+    for identity, feedback in first.items():
+        line = answers.get(identity) or before.get(identity)
+        if line is not None and not line.paired_with and line.model == feedback.model:
+            yield line, feedback.outcome
+
+
+def _profile(group: Group, eye: Eye | None) -> Profile:
+    if eye is None:
+        return EMPTY
+    whole = EMPTY
+    if group.answers:
+        inputs, group.unreadable = observed(eye, group.answers)
+        whole = profile(eye.references, inputs) if len(inputs) else EMPTY
+    model_lines = [one for one in (*group.answers, *group.beside) if one.version != RULES]
+    if model_lines:
+        decided = [msgspec.convert(one.decision, Decided) for one in model_lines]
+        whole = add(whole, profile(eye.references, reference.said(decided)))
+    kpis = _kpis(eye.module, group.outcomes)
+    if kpis:
+        frame = pd.DataFrame({reference.OUTCOME: pd.Series(kpis, dtype="float64")})
+        whole = add(whole, profile(eye.references, frame))
+    return whole
+
+
+def _kpis(module: Model, outcomes: Sequence[tuple[Answer, Any]]) -> list[float]:
+    """The KPI of each answer of a model; an outcome that does not fit the model is left out."""
+    found = []
+    for line, outcome in outcomes:
+        if line.version != RULES:
+            try:
+                known = msgspec.convert(outcome, module.Outcome, strict=True)
+            except msgspec.ValidationError:
+                continue
+            found.append(module.kpi(msgspec.convert(line.decision, Decided), known))
+    return found

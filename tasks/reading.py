@@ -1,0 +1,93 @@
+"""Reads the journals as the monitor needs them: what stands beyond a watermark, and the answers that feedback is about.
+
+Reads only. A torn end is left for the next time; a bad line with good ones after it is counted, and the good ones are
+read. A segment that is there twice is read once. Called by `tasks.profiling` and `tasks.drift_page`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from checks.prediction_ids import parse
+from records import Answer, Feedback
+from stores.segments import SEALED, Entry, Segment, content, entry_of, lines, segments
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The lines of one segment in [start, end)."""
+
+    folder: Path
+    segment: str  # the file's name without its suffix, which changes when it is sealed
+    start: int
+    end: int
+    entries: tuple[Entry, ...]
+    damaged: int  # lines that do not fit their checksum
+
+    @property
+    def replica(self) -> str:
+        return self.folder.name
+
+
+def once(folder: Path) -> list[Segment]:
+    """The segments of a replica, oldest first; of one that is there twice the longer file."""
+    longest: dict[str, Segment] = {}
+    for segment in segments(folder):
+        known = longest.get(segment.path.stem)
+        if known is None or len(content(known.path)) < len(content(segment.path)):
+            longest[segment.path.stem] = segment
+    return list(longest.values())
+
+
+def stretches(folder: Path, marks: Mapping[str, int]) -> Iterator[Stretch]:
+    """What each segment has beyond its mark, oldest first; one with nothing new is left out."""
+    for segment in once(folder):
+        start = marks.get(segment.path.stem, 0)
+        found = _stretch(folder, segment, start)
+        if found.end > start:
+            yield found
+
+
+def _stretch(folder: Path, segment: Segment, start: int) -> Stretch:
+    entries: list[Entry] = []
+    end, damaged, waiting = start, 0, 0
+    closed = segment.path.suffix == SEALED  # nobody writes there any more: a whole line that is bad stays bad
+    for offset, line in lines(content(segment.path, start)):
+        entry = entry_of(line)
+        waiting += entry is None
+        if entry is not None:
+            entries.append(entry)
+        if entry is not None or closed:
+            damaged, waiting, end = damaged + waiting, 0, start + offset + len(line)
+    return Stretch(folder, segment.path.stem, start, end, tuple(entries), damaged)
+
+
+def earlier(stretch: Stretch, wanted: Sequence[str]) -> dict[str, Answer]:
+    """The answers among `wanted` ids that stand before this stretch and had no feedback until then."""
+    if not wanted:
+        return {}
+    first, ids = min(parse(identity).minute for identity in wanted), set(wanted)
+    known = once(stretch.folder)
+    found: dict[str, Answer] = {}
+    fed: set[str] = set()
+    for at, segment in enumerate(known):
+        here = segment.path.stem == stretch.segment
+        if here or at + 1 == len(known) or known[at + 1].minute >= first:
+            for entry in _entries(segment, stretch.start if here else -1):
+                if isinstance(entry, Answer) and entry.prediction_id in ids:
+                    found[entry.prediction_id] = entry
+                elif isinstance(entry, Feedback) and entry.prediction_id in ids:
+                    fed.add(entry.prediction_id)
+        if here:
+            break
+    return {identity: answer for identity, answer in found.items() if identity not in fed}
+
+
+def _entries(segment: Segment, size: int) -> Iterator[Entry]:
+    """The good lines of the first `size` bytes of a segment, of all of it when that is -1."""
+    for _, line in lines(content(segment.path, 0, size)):
+        entry = entry_of(line)
+        if entry is not None:
+            yield entry
