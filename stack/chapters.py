@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from configs.load import HERE, overlay
 from configs.schema import Config, Settings
 from errors import StackError, VoteRefused
 from records import ReleasePlan
+from stack import planted, replay, season
 from stack.backstage import Chapters, Runs, Telling, Voter, until
 from stack.processes import Stack
 from stack.replay import Traffic
@@ -87,7 +90,6 @@ def play(demo: Demo) -> None:
     """All chapters, in order."""
     people_and_keys(demo)
     data(demo)
-    corrupt_batch(demo)
     first = lifecycle(demo, "first release")
     ballot(demo, "promote", first["name"], wrong_code=True)
     rollout(demo, first["name"])
@@ -95,6 +97,12 @@ def play(demo: Demo) -> None:
     corrupt_artifact(demo)
     rules_and_back(demo)
     one_answer_back_to_the_rows(demo)
+    corrupt_batch(demo)
+    season.season(demo, pd.read_parquet(ORDERS))
+    season.drift_alone(demo)
+    with second_autumn(demo):
+        season.planted_drift(demo)
+        season.drift_with_drop(demo)
 
 
 def people_and_keys(demo: Demo) -> None:
@@ -129,8 +137,18 @@ def data(demo: Demo) -> None:
         demo.story.reports[f"data quality, {new.batches[-1]}"] = demo.page(f"data/*/{new.batches[-1]}*.html")
 
 
+@contextmanager
+def second_autumn(demo: Demo) -> Iterator[None]:
+    """While it lasts, the source has the planted autumn after the real one, and the traffic follows it: every second order."""
+    export = planted.export(ORDERS, demo.settings.home / "planted_export.parquet")
+    demo.traffic.then(replay.orders(export, planted.AGAIN)[::2])
+    _configure(demo, export=export)
+    yield
+    _configure(demo)
+
+
 def corrupt_batch(demo: Demo) -> None:
-    """September arrives with prices in pence and most customer numbers lost; the door refuses it whole."""
+    """September arrives with prices in pence and most customer numbers lost; the door refuses it whole, the guard freezes."""
     from tasks.ingest import newest_snapshot
 
     table = demo.config.datasets[DATASET].table
@@ -145,7 +163,8 @@ def corrupt_batch(demo: Demo) -> None:
         if kind == "COMPLETED" or newest_snapshot(demo.settings, table) != before:
             raise StackError("corrupt batch", expected="refused, nothing taken in", got=f"{kind}: {message}")
         telling.say(f"refused: {message[:300]}")
-        telling.say(f"{before.version.name} is untouched")
+        plan = until(lambda: found if (found := demo.plan()).frozen else None, "the guard's freeze", 20)
+        telling.say(f"{before.version.name} is untouched; revision {plan.revision}: {plan.reason[:160]}")
         demo.story.refused.append({"what": f"batch {NEXT_BATCH} with a broken export", "reason": message})
 
 

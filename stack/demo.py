@@ -102,7 +102,7 @@ def _opened(stage: ExitStack, chosen: Settings, story: Story, chapters: Chapters
         "MLflow: experiments and versions": stack.settings.mlflow_url,
         "prediction service: metrics": f"{stack.service_url}/metrics",
     }
-    traffic = Traffic(stack.service_url, MODEL, "", stream)
+    traffic = Traffic(stack.service_url, MODEL, "", stream, more=True)
     return Demo(stack.settings, config, stack, story, chapters, Runs(stack.settings), traffic)
 
 

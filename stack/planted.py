@@ -7,7 +7,7 @@ Used by the demo, for the batches that are ingested and for the traffic alike.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,6 @@ from stack.replay import SEASON_START
 
 AGAIN = datetime(2011, 12, 15, tzinfo=UTC)  # 15 weeks later: weekdays stay weekdays
 SEED = 11
-ACTIVE_DAYS = 90  # who ordered since then moves; the others' numbers stay
 RENUMBERED = {"5": "7"}  # first digit of invoice numbers, so that a planted one is never a real one
 
 
@@ -42,7 +41,6 @@ def second_autumn(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def reissued(before: pd.DataFrame) -> dict[float, float]:
-    """The new number of each customer of the last ACTIVE_DAYS: one that another of them had; drawn with a fixed seed."""
-    recent = before["invoice_date"] >= before["invoice_date"].max() - timedelta(days=ACTIVE_DAYS)
-    known = np.sort(before.loc[recent, "customer_id"].dropna().unique())
+    """Each known customer's new number: one that another customer had; drawn with a fixed seed."""
+    known = np.sort(before["customer_id"].dropna().unique())
     return dict(zip(known.tolist(), np.random.default_rng(SEED).permutation(known).tolist(), strict=True))

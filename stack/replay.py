@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,7 +74,7 @@ class Traffic:
     key: str
     stream: Iterator[Order]
     pace: float = 0.0
-    limit: datetime | None = None  # orders of this event time or later wait until it is moved
+    more: bool = False  # orders will follow: at the end of the stream it waits for them
     waiting: bool = False  # for that
     sent: list[Sent] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -83,6 +83,10 @@ class Traffic:
     def start(self) -> None:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="traffic", daemon=True)
         self._thread.start()
+
+    def then(self, orders: Sequence[Order]) -> None:
+        """The last orders to go on with."""
+        self.stream, self.waiting, self.more = iter(orders), False, False
 
     def stop(self) -> None:
         self._stop.set()
@@ -113,8 +117,8 @@ class Traffic:
 
     async def _feed(self, queue: asyncio.Queue[Order | None]) -> None:
         due = time.monotonic()
-        for order in self.stream:
-            while self._halted(order) and not self._stop.is_set():
+        while (order := await self._next()) is not None:
+            while self.pace <= 0 and not self._stop.is_set():
                 await asyncio.sleep(0.05)
                 due = time.monotonic()
             if self._stop.is_set():
@@ -123,9 +127,12 @@ class Traffic:
             due = max(due + 1 / self.pace, time.monotonic() - 0.5) if self.pace > 0 else time.monotonic()
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
-    def _halted(self, order: Order) -> bool:
-        self.waiting = self.limit is not None and order.at >= self.limit
-        return self.waiting or self.pace <= 0
+    async def _next(self) -> Order | None:
+        """The next order, waited for while more is to come; None at the end."""
+        while (order := next(self.stream, None)) is None and self.more and not self._stop.is_set():
+            self.waiting = True
+            await asyncio.sleep(0.05)
+        return order
 
     async def _work(self, client: httpx.AsyncClient, queue: asyncio.Queue[Order | None]) -> None:
         while (order := await queue.get()) is not None:

@@ -49,6 +49,9 @@ class Story:
     verdicts: list[dict[str, Any]] = field(default_factory=list)
     incidents: list[dict[str, Any]] = field(default_factory=list)
     refused: list[dict[str, Any]] = field(default_factory=list)
+    rulings: list[dict[str, Any]] = field(default_factory=list)
+    retraining: dict[str, Any] = field(default_factory=dict)
+    timeline: list[dict[str, Any]] = field(default_factory=list)  # what was found of each window of event time
     trace: dict[str, Any] = field(default_factory=dict)
     reports: dict[str, str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
@@ -68,6 +71,9 @@ class Story:
             "releases": self.releases,
             "verdicts": self.verdicts,
             "incidents": self.incidents,
+            "rulings": self.rulings,
+            "retraining": self.retraining,
+            "timeline": self.timeline,
             "refused": self.refused,
             "trace": self.trace,
             "reports": self.reports,

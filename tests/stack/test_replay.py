@@ -99,3 +99,16 @@ def test_traffic_can_be_paused_and_stopped(service: tuple[str, list[Any]]) -> No
     traffic.stop()
     assert traffic.done
     assert len(traffic.sent) < 10_000
+
+
+def test_at_the_end_of_the_stream_it_waits_for_the_last_orders(
+    service: tuple[str, list[tuple[str, dict[str, Any], str]]],
+) -> None:
+    url, _ = service
+    traffic = Traffic(url, "recommendation", "key", iter([order("1", "A")]), pace=1000.0, more=True)
+    traffic.start()
+    until(lambda: traffic.waiting or None, "the end of the stream", 10)
+    assert not traffic.done
+    traffic.then([order("2", "B"), order("3", "Z")])
+    until(lambda: traffic.done or None, "the last orders", 10)
+    assert [item.hit for item in traffic.sent if item.status == 200] in ([1.0, 1.0, 0.0], [1.0, 0.0, 1.0])
