@@ -30,10 +30,18 @@ from models.kit.weekly import Index
 
 CUT, END = datetime(2011, 8, 26, 12, 50, tzinfo=UTC), datetime(2011, 12, 9, 12, 50, tzinfo=UTC)
 ORIGINS, RETRAINED = 15, 4  # weekly origins; weeks between trainings
-SAMPLES, BLOCK, WIDTH = 4000, 4, 150
+SAMPLES, BLOCK, WIDTH = 4000, 4, 185
 OURS, AGAIN, RULES = "ours", "ours, retrained monthly", "median of 8 weeks (the rules)"
 Floats = npt.NDArray[np.float64]
 Made = dict[str, dict[int, Floats]]  # contestant -> horizon -> forecasts (origins x categories)
+
+RIVALS: dict[str, Callable[[Index, int], Floats]] = {
+    "last week": lambda known, _: known.units[:, -1],
+    "four weeks earlier": lambda known, horizon: known.units[:, -forecast.CYCLE + horizon - 1],
+    "mean of 8 weeks": lambda known, _: np.asarray(known.units[:, -levels.LONG :].mean(axis=1)),
+    "level (mean of the medians of 4 and 8)": lambda known, _: levels.level(known.units),
+    RULES: lambda known, _: np.asarray(np.median(known.units[:, -levels.LONG :], axis=1)),
+}
 
 
 def main(argv: Sequence[str]) -> None:
@@ -74,17 +82,10 @@ def measure() -> dict[str, Any]:
 
 def forecasts(then: Sequence[Index], fitted: Mapping[int, Fitted]) -> Made:
     """What every contestant says from every origin whose week was over at the end."""
-    rivals: dict[str, Callable[[Index, int], Floats]] = {
-        "last week": lambda known, _: known.units[:, -1],
-        "four weeks earlier": lambda known, horizon: known.units[:, -forecast.CYCLE + horizon - 1],
-        "mean of 8 weeks": lambda known, _: np.asarray(known.units[:, -levels.LONG :].mean(axis=1)),
-        "level (mean of the medians of 4 and 8)": lambda known, _: levels.level(known.units),
-        RULES: lambda known, _: np.asarray(np.median(known.units[:, -levels.LONG :], axis=1)),
-    }
-    made: Made = {name: {} for name in (*rivals, OURS, AGAIN)}
+    made: Made = {name: {} for name in (*RIVALS, OURS, AGAIN)}
     for horizon in HORIZONS:
         seen = then[: ORIGINS - horizon + 1]
-        for name, rival in rivals.items():
+        for name, rival in RIVALS.items():
             made[name][horizon] = np.array([rival(known, horizon) for known in seen])
         made[OURS][horizon] = np.array([forecast.forecast(fitted[0], known, horizon) for known in seen])
         made[AGAIN][horizon] = np.array(
@@ -118,25 +119,28 @@ def shares(table: pd.DataFrame, rules: categories.Rules) -> list[dict[str, Any]]
 
 def compared(made: Made, sold: Mapping[int, Floats], *, total: bool) -> list[dict[str, Any]]:
     """WAPE of every contestant per horizon, with the intervals of (the rules - it): above zero it is better."""
-
-    def errors(name: str, horizon: int) -> Floats:
-        if total:
-            return np.abs(made[name][horizon].sum(axis=1, keepdims=True) - sold[horizon].sum(axis=1, keepdims=True))
-        return np.asarray(np.abs(made[name][horizon] - sold[horizon]))
-
     rows = []
     for name in made:
         row: dict[str, Any] = {"name": name}
         for horizon in HORIZONS:
-            gain, actual = errors(RULES, horizon) - errors(name, horizon), sold[horizon]
+            actual = sold[horizon]
+            off, rules_off = (_off(made[who][horizon], actual, total) for who in (name, RULES))
+            gain = rules_off - off
             row[f"h{horizon}"] = {
-                "wape": round(float(errors(name, horizon).sum() / actual.sum()), 4),
+                "wape": round(float(off.sum() / actual.sum()), 4),
                 "gain": round(float(gain.sum() / actual.sum()), 4),
                 "over weeks": over_weeks(gain.sum(axis=1), actual.sum(axis=1)),
                 **({} if total else {"over categories": over_categories(gain.sum(axis=0), actual.sum(axis=0))}),
             }
         rows.append(row)
     return rows
+
+
+def _off(forecast_units: Floats, actual: Floats, total: bool) -> Floats:
+    """Absolute errors (origins x categories), or of their sum (origins x 1)."""
+    if total:
+        forecast_units, actual = (units.sum(axis=1, keepdims=True) for units in (forecast_units, actual))
+    return np.asarray(np.abs(forecast_units - actual))
 
 
 def over_categories(gain: Floats, actual: Floats) -> list[float]:

@@ -145,7 +145,8 @@ def score(fitted: Fitted | None, index: Index, outcomes: pd.DataFrame) -> pd.Dat
             asked.append(horizon)
             forecasts.append(_whole(forecast.forecast(chosen, then, horizon)))
             actuals.append(truth[:, origin + horizon - 1])
-    return accuracy.table(np.array(forecasts), np.array(actuals), asked, index.categories, TOTAL)
+    found = accuracy.table(np.array(forecasts), np.array(actuals), asked, index.categories)
+    return found.reindex(columns=accuracy.columns(HORIZONS))
 
 
 def segments(features: pd.DataFrame) -> pd.DataFrame:
@@ -180,8 +181,11 @@ def observe(index: Index, requests: Sequence[Request]) -> pd.DataFrame:
 
 def past(tables: Tables, start: datetime, end: datetime, params: Params) -> list[Past]:
     """Every category, the total and every horizon, asked once a week from `start` on; only what is due by the newest row."""
-    later = end + timedelta(days=DAYS * HORIZONS[-1])
-    truth = weekly.outcomes(tables["orders"], start, later, params.rules)
+    seen = weekly.seen_until(tables["orders"])
+    if seen is None:
+        return []
+    due = min(end + timedelta(days=DAYS * HORIZONS[-1]), seen.to_pydatetime())
+    truth = weekly.outcomes(tables["orders"], start, due, params.rules)
     names = categories.names(params.rules)
     units = weekly.truth(truth, names)
     sold = {**dict(zip(names, units, strict=True)), TOTAL: units.sum(axis=0)}
@@ -241,7 +245,9 @@ def _whole(units: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _proposal(index: Index, request: Request, units: npt.NDArray[np.float64]) -> Proposal:
     if request.category != TOTAL:
         return Proposal(value=float(units[index.position[request.category]]))
-    return Proposal(items=index.categories, scores=tuple(units.tolist()), value=float(units.sum()))
+    largest = np.argsort(-units, kind="stable")
+    items = tuple(index.categories[at] for at in largest)
+    return Proposal(items=items, scores=tuple(units[largest].tolist()), value=float(units.sum()))
 
 
 def _most(index: Index, policy: Policy) -> dict[str, float]:
@@ -259,7 +265,8 @@ def _bounded(proposal: Proposal, request: Request, most: Mapping[str, float]) ->
     allowed = tuple(
         min(max(units, 0.0), most.get(part, float("inf"))) for part, units in zip(parts, proposed, strict=True)
     )
-    broken = {"below_zero" if before < after else "above_recent" for before, after in zip(proposed, allowed, strict=True) if before != after}  # fmt: skip
+    changed = [(before, after) for before, after in zip(proposed, allowed, strict=True) if before != after]
+    broken = {"below_zero" if before < after else "above_recent" for before, after in changed}
     scores = allowed if proposal.items else ()
     return Decided(items=proposal.items, scores=scores, value=float(sum(allowed)), overruled=tuple(sorted(broken)))
 

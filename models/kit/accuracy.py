@@ -6,7 +6,7 @@ question is one origin and horizon; a question that could not be asked is missin
     accuracy           mean over categories of 1 - WAPE of the category: each counts the same
     wape_accuracy      1 - WAPE of all together (sum |error| / sum actual); also per horizon, `wape_accuracy_h1` ...
     mae, rmse, mape    mean over categories, negative; MAPE leaves out weeks without a sale
-    total_accuracy     1 - WAPE of the sum of all categories, in a row of its own
+    total_accuracy     1 - WAPE of the sum of all categories; a row is what the category adds to that error or takes off it
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def columns(horizons: Sequence[int]) -> list[str]:
     return ["accuracy", "wape_accuracy", *each, "mae", "rmse", "mape", "total_accuracy"]
 
 
-def table(forecasts: Floats, actuals: Floats, asked: Sequence[int], names: Sequence[str], total: str) -> pd.DataFrame:
-    """One row per category and one for `total` (index `subject`).
+def table(forecasts: Floats, actuals: Floats, asked: Sequence[int], names: Sequence[str]) -> pd.DataFrame:
+    """One row per category (index `subject`).
 
     Args:
         forecasts, actuals: (questions x categories).
@@ -42,11 +42,11 @@ def table(forecasts: Floats, actuals: Floats, asked: Sequence[int], names: Seque
         found[f"wape_accuracy_h{horizon}"] = _share(errors[rows], actuals[rows])
     found["mae"], found["rmse"] = -errors.mean(axis=0), -np.sqrt((errors**2).mean(axis=0))
     found["mape"] = -_mean_ratio(errors, actuals)
+    gaps = forecasts - actuals
+    direction = np.sign(gaps.sum(axis=1, keepdims=True))  # so that the rows of a question add up to |sum of gaps|
+    found["total_accuracy"] = _share(gaps * direction, actuals)
     rows = pd.DataFrame(found, index=pd.Index(list(names), name="subject", dtype="str"))
-    whole = actuals.sum(axis=1)
-    sums = _accuracy(np.abs(forecasts.sum(axis=1) - whole)[:, None], whole[:, None])
-    last = pd.DataFrame({"total_accuracy": sums}, index=pd.Index([total], name="subject", dtype="str"))
-    return pd.concat([rows, last])[columns(horizons)]
+    return rows[columns(horizons)]
 
 
 def empty(horizons: Sequence[int]) -> pd.DataFrame:

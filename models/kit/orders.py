@@ -67,7 +67,7 @@ def movements(orders: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
     bought, taken_back = _sides(orders, as_of)
     rows, by, amounts = _takings(bought, taken_back)
     gross = bought[["item", "time", "units", "price"]].rename(columns={"time": "sold"})
-    back = gross.iloc[rows].assign(units=-amounts, known=taken_back["time"].to_numpy()[by])
+    back = gross.iloc[rows].assign(units=-amounts, known=taken_back["time"].iloc[by].array)
     return pd.concat([gross.assign(known=gross["sold"]), back], ignore_index=True)
 
 

@@ -18,6 +18,7 @@ from models.kit import categories, orders, split
 from models.kit.categories import Rules
 
 DAY = pd.Timedelta(days=1)
+INSTANT = pd.Timedelta(microseconds=1)  # the resolution of event times
 DAYS = 7  # of a week
 MOST_WEEKS = 26  # half a year is more than any input looks back, and bounds the snapshot
 VALUES = ("units", "spend", "lines")  # net units, net GBP, purchase lines
@@ -126,11 +127,17 @@ def outcomes(table: pd.DataFrame, start: datetime, end: datetime, rules: Rules) 
 
 def whole_weeks(table: pd.DataFrame, start: datetime, end: datetime) -> int:
     """Weeks after `start` that are over at `end`, or at the newest row when `end` lies more than a week after it."""
-    past = split.before(table, orders.EVENT_TIME, end)[orders.EVENT_TIME]
-    last = split.utc(end)
-    if past.empty or last - past.max() > DAYS * DAY:
-        last = past.max() if len(past) else split.utc(start)
+    last, seen = split.utc(end), seen_until(split.before(table, orders.EVENT_TIME, end))
+    if seen is None:
+        return 0
+    if last - seen > DAYS * DAY:
+        last = seen
     return max(0, int((last - split.utc(start)) // (DAYS * DAY)))
+
+
+def seen_until(table: pd.DataFrame) -> pd.Timestamp | None:
+    """The first moment that is after every row; None without any."""
+    return None if table.empty else table[orders.EVENT_TIME].max() + INSTANT
 
 
 def rolled(known: Index, later: pd.DataFrame, count: int) -> Index:

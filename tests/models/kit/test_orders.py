@@ -179,3 +179,18 @@ def test_row_order_does_not_matter_and_units_never_grow(lines: list[dict[str, An
 def plain(frame: pd.DataFrame) -> pd.DataFrame:
     """Categories depend on what else is in the table; values must not."""
     return frame.astype(dict.fromkeys(("invoice", "item", "subject", "country"), "str"))
+
+
+def test_movements_known_before_a_moment_are_the_purchases_as_of_it() -> None:
+    """The whole table at once shows every week as it was seen at the time."""
+    lines = table(
+        line(0, units=6), line(5, units=80_995), cancel(17, units=-80_995), line(30, units=4),
+        line(40, units=9), cancel(50, units=-11), cancel(60, units=-1, item="99999"),
+    )  # fmt: skip
+    moved = orders.movements(lines, LATER)
+    for minute in range(0, 70, 5):
+        moment = START + timedelta(minutes=minute)
+        seen = moved[moved["known"] < pd.Timestamp(moment)].groupby("sold")["units"].sum()
+        then = orders.purchases(lines, moment).groupby("time")["units"].sum()
+        assert seen[seen > 0].to_dict() == then.to_dict(), minute
+    assert (moved["known"] >= moved["sold"]).all()
