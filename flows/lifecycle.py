@@ -22,6 +22,7 @@ from tasks.stages import (
     look_back,
     show_what_serves,
     start_due,
+    tell_failure,
     train_candidate,
 )
 
@@ -31,7 +32,7 @@ def _named() -> str:
     return f"lifecycle-{given['model'] or given['cadence'] or 'of-nothing'}"
 
 
-@flow(name="lifecycle", flow_run_name=_named, description=__doc__, persist_result=False)
+@flow(name="lifecycle", flow_run_name=_named, description=__doc__, persist_result=False, on_failure=[tell_failure])
 def lifecycle(
     model: str = "",
     reason: str = "",

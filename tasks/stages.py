@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from prefect import get_run_logger, task
+from prefect import Flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.tasks import Task
 
 from checks import fairness
@@ -21,7 +21,7 @@ from configs.load import load, settings
 from errors import LedgerUnavailable, StackError
 from models.contract import find
 from records import Candidate, Evidence, FeatureSet, Order, Record, utc_now
-from tasks import aliases, evidence_page, features, retrain, runs, train, validate
+from tasks import aliases, evidence_page, features, retrain, runs, train, unfinished, validate
 
 
 class Before(Record, frozen=True, kw_only=True):
@@ -29,6 +29,13 @@ class Before(Record, frozen=True, kw_only=True):
 
     candidate: Candidate | None = None
     ended: str = ""  # how, when nothing is left to do
+
+
+def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """When a run that started by itself fails: nobody looks at it, so its owner is told."""
+    del flow  # Prefect gives it
+    house = settings()
+    unfinished.failed(house, load(house.configs), str(flow_run.id), flow_run.parameters, state.message or "")
 
 
 def passing(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -102,7 +109,7 @@ def train_candidate(order: Order, built: FeatureSet) -> Candidate:
 
 @stage
 def judge(candidate: Candidate) -> Evidence:
-    """All gates; the page about it is an artifact of the run."""
+    """All gates; the page about it is an artifact of the run, and a discard that nobody waits for is told."""
     house = settings()
     config = load(house.configs)
     found = validate.judged(house, config, candidate)
@@ -111,6 +118,8 @@ def judge(candidate: Candidate) -> Evidence:
     create_markdown_artifact(text, key=key, description=f"gates of {candidate.id}")
     said = "passed all gates" if found.evidence.passed else f"is discarded: {found.evidence.reason}"
     get_run_logger().info("%s %s (%s)", candidate.id, said, found.page)
+    if not found.evidence.passed:
+        unfinished.discarded(house, config, candidate, found.evidence)
     return found.evidence
 
 
