@@ -81,8 +81,9 @@ def about(
     """The newest unexpired finding of each kind that is about the arm as it answers now.
 
     Drift and KPI are about a version, and about its time since `since`. Corruption of stream or journal, and of a batch,
-    are about what comes in, whoever answers. A model was taken back on some windows already: they do not count again,
-    since whoever brought it back knew of them.
+    are about what comes in, whoever answers; still an arm's own finding outranks another's, which may not be able to read
+    what this one can. A model was taken back on some windows already: they do not count again, since whoever brought it
+    back knew of them.
 
     Args:
         version: of the arm; RULES for the rules.
@@ -92,12 +93,15 @@ def about(
     chosen: list[Finding] = []
     for kind in ("corruption", "batch", "drift", "kpi"):
         mine = [one for one in told if one.kind == kind and _concerns(one, version, since, handled)]
-        last: dict[int, Finding] = {}
-        for one in sorted(mine, key=_age):
-            last[one.version if kind == "corruption" else 0] = one
-        if last:
-            chosen.append(min(last.values(), key=lambda one: WORST_FIRST[one.answer]))
+        if mine:
+            chosen.append(_worst(mine, version) if kind == "corruption" else max(mine, key=_age))
     return tuple(chosen)
+
+
+def _worst(corruption: list[Finding], version: int) -> Finding:
+    """What the arm itself found newest; before it found anything, the worst of what the others did."""
+    last: dict[int, Finding] = {one.version: one for one in sorted(corruption, key=_age)}
+    return last.get(version) or min(last.values(), key=lambda one: WORST_FIRST[one.answer])
 
 
 def clean_windows(findings: Iterable[Finding], version: int, since: datetime, at: datetime) -> tuple[datetime, ...]:

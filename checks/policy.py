@@ -59,7 +59,7 @@ def rule(facts: Facts, table: DecisionTable) -> Ruling:
     """The ruling on one arm. Its `actions` are those that have an effect now; its `inputs` are the facts and the table."""
     corruption, drift, kpi = corruption_of(facts), answer_of(facts, "drift"), kpi_of(facts)
     outcome = evaluate(table, facts.role, corruption, drift, kpi)
-    actions, notes = _effective(facts, outcome, both_fell(facts))
+    actions, notes = _effective(facts, outcome)
     inputs = {**plain(facts), "table": table.model_dump(mode="json")}
     key = [facts.model, facts.role, facts.version, outcome.name, digest_of(inputs)]
     return Ruling(
@@ -138,11 +138,6 @@ def dropped(judged: Judged | None) -> bool:
     return judged is not None and judged.state == "kpi_drop"
 
 
-def both_fell(facts: Facts) -> bool:
-    """True when the monitor saw the KPI fall while the champion holds its own against the control: going back mends nothing."""
-    return facts.judged is not None and facts.judged.kpi == "pass" and answer_of(facts, "kpi") == "yes"
-
-
 def finding_of(facts: Facts, kind: str) -> Finding | None:
     return next((one for one in facts.findings if one.kind == kind), None)
 
@@ -150,13 +145,12 @@ def finding_of(facts: Facts, kind: str) -> Finding | None:
 # ---- what of the row has an effect ---------------------------------------------------------------
 
 
-def _effective(facts: Facts, outcome: Outcome, control_fell: bool) -> tuple[tuple[Action, ...], list[str]]:
+def _effective(facts: Facts, outcome: Outcome) -> tuple[tuple[Action, ...], list[str]]:
     """The row's actions that change something now, in the order they are done, and what is to be said of the others."""
     wanted, notes = list(outcome.actions), []
-    if "rollback" in wanted and (control_fell or not facts.standing.previous):
+    if "rollback" in wanted and not facts.standing.previous:  # the first model, or what it was rolled back to fell too
         wanted[wanted.index("rollback")] = "fallback"
-        why = "the control fell as well" if control_fell else "there is no previous version"
-        notes.append(f"{why}, so the rules take over")
+        notes.append("there is no previous version, so the rules take over")
     if "retrain" in wanted and (why_not := retrain_refused(facts)):
         wanted.remove("retrain")
         notes.append(f"no retraining is asked for: {why_not}")

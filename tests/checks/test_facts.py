@@ -67,10 +67,12 @@ def test_what_counts(one: Finding, counts: bool) -> None:
     assert (one.kind in chosen(one)) is counts
 
 
-def test_of_several_versions_the_worst_corruption_counts() -> None:
-    both = [found("corruption", "yes", version=1), found("corruption", "no", version=2, hours=0.5)]
-    assert chosen(*both) == chosen(*reversed(both)) == {"corruption": "yes"}
-    assert chosen(found("corruption", "yes"), found("corruption", "no", hours=0.5)) == {"corruption": "no"}
+def test_an_arms_own_corruption_counts_and_before_it_has_any_the_worst() -> None:
+    stream, own = found("corruption", version=1), found("corruption", "no", hours=0.5)
+    assert chosen(stream, own) == chosen(own, stream) == {"corruption": "no"}
+    others = [stream, found("corruption", "no", version=3, hours=0.5)]
+    assert chosen(*others) == chosen(*reversed(others)) == {"corruption": "yes"}
+    assert chosen(found("corruption"), found("corruption", "no", hours=0.5)) == {"corruption": "no"}
 
 
 def test_a_window_on_which_a_model_was_taken_back_does_not_count_again_for_a_model() -> None:

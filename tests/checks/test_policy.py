@@ -28,6 +28,8 @@ def designed(role: Role, corruption: Corruption, drift: Answered, kpi: Answered)
     """Design section 9, in prose order: level and what is done by itself. A canary is taken back where a champion is
     rolled back; the rules have nothing to go back to and nothing to retrain."""
     back: dict[Role, set[Action]] = {"canary": {"take_back"}, "champion": {"rollback"}, "rules": set()}
+    if corruption in {"stream", "journal", "snapshot"} and role == "canary":  # decision 084: nobody else's
+        return "emergency", {"freeze", "take_back", "incident"}
     if corruption in {"stream", "journal", "snapshot"}:
         return "emergency", {"freeze", "fallback", "incident"}
     if corruption == "batch":
@@ -165,9 +167,6 @@ def test_what_has_no_effect_is_left_out_or_replaced_and_said() -> None:
     nowhere = ruled(*bad, standing=replace(STANDING, previous=""))
     assert nowhere.actions == ("fallback", "freeze", "retrain", "incident")
     assert "there is no previous version" in nowhere.reason
-    both = ruled(*bad, judged=judgement("watching", "pass"))
-    assert both.actions[0] == "fallback"
-    assert "the control fell as well" in both.reason
     frozen = replace(STANDING, frozen=True, frozen_for="drift")
     assert ruled(*bad, standing=frozen).actions == ("rollback", "retrain", "incident")
     assert ruled(*found(drift="yes"), standing=frozen).actions == ()

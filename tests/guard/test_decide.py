@@ -132,16 +132,6 @@ def test_when_the_version_before_falls_as_well_the_rules_take_over(two: Town) ->
     assert "no previous version" in two.alerts()[-1].body["what"]
 
 
-def test_both_fell_when_the_champion_holds_its_own_against_the_control(two: Town) -> None:
-    two.find(corruption="no", drift="no", kpi="yes")
-    two.count(pairs("salt-2", 1, 6000, (0.3, 0.3), arm="control"))
-    ticks(two.guard(), two)
-    assert two.verdicts()[-1].kpi == "pass"
-    assert (two.plan().mode, two.plan().champion.number) == ("rules", 2)
-    assert "the control fell as well" in two.alerts()[-1].body["what"]
-    assert len(two.incidents()) == 1
-
-
 @pytest.mark.parametrize("where", ["stream", "journal", "snapshot"])
 def test_corruption_freezes_falls_back_and_raises_an_emergency(two: Town, where: str) -> None:
     two.find(corruption=where, drift="yes", kpi="yes")
@@ -207,6 +197,16 @@ class TestCanary:
         assert two.plan().frozen_for == "drift"
         assert two.plan().canary is not None
         assert two.told() == [("warning", "the world drifted (recommendation-v3)")]
+
+    @pytest.mark.parametrize("where", ["stream", "snapshot"])
+    def test_corruption_that_only_it_finds_takes_only_it_back(self, two: Town, where: str) -> None:
+        two.begin(3)
+        two.find(corruption="no")
+        findings.save(two.ledgers["flow"], [two.finding("corruption", where, 3, utc_now())], "monitor")
+        ticks(two.guard(), two)
+        plan = two.plan()
+        assert (plan.mode, plan.champion.number, plan.canary, plan.frozen_for) == ("model", 2, None, "corruption")
+        assert plan.rejected == (content(3),)
 
     def test_its_drop_is_taken_back_by_the_judge_and_ruled_by_the_table(self, two: Town) -> None:
         two.begin(3)

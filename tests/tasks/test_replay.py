@@ -83,7 +83,7 @@ def changed(town: Town, tmp_path: Path, table: str, old: str, new: str) -> Path:
         ('"actions":["rollback","freeze","retrain"', '"actions":["rollback","freeze"', "actions"),
         ('"state":"kpi_drop"', '"state":"watching"', "kpi"),
         ('"max_per_quarter":3', '"max_per_quarter":0', "actions"),
-        ('"canary":["freeze","fallback","incident"]', '"canary":["freeze"]', "table"),
+        ('"canary":["take_back","freeze","incident"]', '"canary":["freeze"]', "table"),
         ('"role":"champion","silent"', '"role":"nobody","silent"', "inputs"),
     ],
 )
