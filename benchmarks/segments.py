@@ -101,7 +101,7 @@ def choose(counts: Sequence[Mapping[str, Any]]) -> int:
 
 
 def by_thresholds(values: Floats) -> list[str]:
-    """Groups by limits that somebody set who knows this shop: what KMeans does not beat."""
+    """Groups by limits that somebody set who knows this shop, with `tenure` to say who is new."""
     recency, orders, spend, tenure = values.T
     cases = {
         rfm.LOYAL: (recency <= 60) & (orders >= 6) & (spend >= 1500),
@@ -208,6 +208,9 @@ def _contest(moment: Moment, fitted: Fitted, stand_ins: Mapping[str, Fitted]) ->
     scored = {"ours": model.score(fitted, moment.index, moment.outcomes)}
     scored["RFM scores (the rules)"] = model.score(None, moment.index, moment.outcomes)
     scored |= {name: model.score(one, moment.index, moment.outcomes) for name, one in stand_ins.items()}
+    alone = Recipe(groups=len(fitted.names) - 1, axes=(1,), named=False)  # with one more its smallest is under 5 %
+    alone_fitted = groups.learn(moment.seen, alone, seed=1)
+    scored["KMeans on orders alone"] = model.score(alone_fitted, moment.index, moment.outcomes)
     for name, rule in {"fifths of recency": by_recency, "limits set by hand": by_thresholds}.items():
         scored[name] = _by(moment, rule)
     ours, rows = scored["ours"]["repeat_score"].to_numpy(), []

@@ -111,17 +111,11 @@ def fit(tables: Tables, as_of: datetime, params: Params, seed: int) -> Fitted:
 
 
 def baselines(tables: Tables, as_of: datetime, params: Params, seed: int) -> Mapping[str, Fitted]:
-    """`one_rate` (everybody alike), `raw_values` (KMeans without logarithms), `orders_only` (KMeans on log orders).
-
-    Orders alone may make no smaller groups than the model: a thirtieth of the customers is easily told apart.
-    """
+    """`one_rate` (everybody alike) and `raw_values` (KMeans without logarithms, the trap of the high silhouette)."""
     seen = _seen(tables, as_of, params)
     recipes = {
         "one_rate": Recipe(groups=1, named=False),
         "raw_values": Recipe(groups=params.groups, logs=False, named=False),
-        "orders_only": Recipe(
-            groups=_different(seen, params.groups), min_share=params.min_share, axes=(1,), named=False
-        ),
     }
     return {name: groups.learn(seen, recipe, seed) for name, recipe in recipes.items()}
 
@@ -258,11 +252,6 @@ def _seen(tables: Tables, as_of: datetime, params: Params) -> Seen:
     now, before = frame[frame["days_ago"] == 0], frame[frame["days_ago"] > 0]
     bought = (before["bought"] == standings.YES).to_numpy(np.bool_)
     return Seen(now=standings.numbers(now), before=standings.numbers(before), bought=bought)
-
-
-def _different(seen: Seen, most: int) -> int:
-    """Groups that orders alone can make: a small shop has few different numbers of orders."""
-    return max(1, min(most, len(np.unique(seen.now[:, 1]))))
 
 
 def _customer(request: Request) -> str:
