@@ -139,6 +139,21 @@ def retrain(
 
 
 @app.command()
+def monitor(
+    model: Annotated[str, typer.Argument(help="A model's name; all that are enabled when left out.")] = "",
+    until: Annotated[str, typer.Option(help="ISO 8601 event time to stop at.")] = "",
+    report: Annotated[bool, typer.Option(help="Make Evidently's report too.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Start a monitor run: profiles of new answers, then drift, corruption and the KPI, judged and shown."""
+    from tasks.runs import MONITOR, start_deployment
+
+    chosen, _ = _house()
+    run = start_deployment(chosen, MONITOR, {"model": model, "until": until, "report": report})
+    _print({"flow_run": run, "url": f"{chosen.prefect_ui_url}/runs/flow-run/{run}"}, as_json)
+
+
+@app.command()
 def models(as_json: Json = False) -> None:
     """Every model: what serves, what is on its way, what the gates, votes and the guard said."""
     from tasks.trace import describe, overview

@@ -33,7 +33,7 @@ from tasks.cut import batch_chunks, batch_ids
 from tasks.expect import Judgement, judge
 from tasks.minimise import minimise, schema
 from tasks.quality_page import DoorReport
-from tasks.refusal import alert, refusal
+from tasks.refusal import alert, mended, refusal
 from tasks.snapshots import BATCH, latest_snapshot, recover
 from tasks.writing import alone
 
@@ -140,6 +140,7 @@ def _take(door: Door, batch: str) -> Snapshot:
         alert(door.ledger, door.config, door.dataset, batch, error)
         raise
     snapshot = latest_snapshot(door.lake, door.ledger, door.dataset.table, known)
+    mended(door.ledger, door.config, door.dataset, batch)
     log.info("%s/%s is in: %s, %d rows", snapshot.table, batch, snapshot.version.name, snapshot.rows)
     return snapshot
 

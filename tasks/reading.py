@@ -1,12 +1,12 @@
 """Reads the journals as the monitor needs them: what stands beyond a watermark, and the answers that feedback is about.
 
 Reads only. A torn end is left for the next time; a bad line with good ones after it is counted, and the good ones are
-read. A segment that is there twice is read once. Called by `tasks.profiling` and `tasks.drift_page`.
+read. A segment that is there twice is read once. Called by `tasks.profiling` and `tasks.pages`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +83,20 @@ def earlier(stretch: Stretch, wanted: Sequence[str]) -> dict[str, Answer]:
         if here:
             break
     return {identity: answer for identity, answer in found.items() if identity not in fed}
+
+
+def newest(root: Path, wanted: Callable[[Answer], bool], most: int) -> list[Answer]:
+    """The newest answers of all replicas below `root` that are wanted, at most so many, read from the end backwards."""
+    found: list[Answer] = []
+    for folder in sorted(path for path in root.glob("*") if path.is_dir()):
+        mine: list[Answer] = []
+        for segment in reversed(once(folder)):
+            lines_here = [one for one in _entries(segment, -1) if isinstance(one, Answer) and wanted(one)]
+            mine = lines_here + mine
+            if len(mine) >= most:
+                break
+        found += mine
+    return sorted(found, key=lambda one: one.received_at)[-most:]
 
 
 def _entries(segment: Segment, size: int) -> Iterator[Entry]:

@@ -47,7 +47,7 @@ def test_heavy_packages_have_one_importer() -> None:
     assert only_importers("mlflow") == {"stores/registry.py"}
     assert only_importers("great_expectations") == {"tasks/expect.py"}
     assert only_importers("slack_sdk") == {"stores/notify.py"}
-    assert only_importers("evidently") == set()  # until the monitor flow is here
+    assert only_importers("evidently") == {"tasks/sample_report.py"}
 
 
 def test_the_environment_and_yaml_are_read_in_one_place() -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -6,10 +7,10 @@ import pytest
 
 from configs.load import load
 from errors import SchemaError
-from records import AlertBody
-from stores.ledger import audit, outbox
+from records import AlertBody, utc_now
+from stores.ledger import audit, findings, outbox
 from stores.ledger.engine import Ledger
-from tasks.refusal import alert
+from tasks.refusal import alert, mended
 from tests.tasks.shop import NAME
 
 CONFIG = load()
@@ -49,3 +50,22 @@ def test_without_a_reader_it_is_still_in_the_audit_log(ledger: Ledger) -> None:
     alert(ledger, CONFIG.model_copy(update={"models": {}}), DATASET, "2011-08", ERROR)
     assert outbox.pending(ledger, 10) == []
     assert audit.verify(ledger) == 1
+
+
+def test_a_refused_batch_is_a_finding_until_one_of_the_table_is_in(ledger: Ledger) -> None:
+    mended(ledger, CONFIG, DATASET, "2011-07")
+    readers = [name for name, model in CONFIG.models.items() if NAME in model.tables.values()]
+    assert not any(findings.newest(ledger, name) for name in readers)
+    alert(ledger, CONFIG, DATASET, "2011-08", ERROR)
+    for name in readers:
+        (found,) = findings.newest(ledger, name)
+        assert (found.kind, found.answer, found.where) == ("batch", "yes", "batch")
+        assert found.expires_at - utc_now() > timedelta(days=29)
+        assert "expected 8" in found.reason
+    elsewhere = DATASET.model_copy(update={"table": "visits"})
+    mended(ledger, CONFIG, elsewhere, "2011-08")
+    assert findings.newest(ledger, readers[0])[0].answer == "yes"
+    for _ in range(2):
+        mended(ledger, CONFIG, DATASET, "2011-08")
+    for name in readers:
+        assert [one.answer for one in findings.findings(ledger, name)] == ["yes", "no"]
