@@ -139,9 +139,9 @@ def data(demo: Demo) -> None:
 
 @contextmanager
 def second_autumn(demo: Demo) -> Iterator[None]:
-    """While it lasts, the source has the planted autumn after the real one, and the traffic follows it: every second order."""
+    """While it lasts, the source has the planted autumn after the real one, and the traffic follows it."""
     export = planted.export(ORDERS, demo.settings.home / "planted_export.parquet")
-    demo.traffic.then(replay.orders(export, planted.AGAIN)[::2])
+    demo.traffic.then(planted.thinned(replay.orders(export, planted.AGAIN)))
     _configure(demo, export=export)
     yield
     _configure(demo)

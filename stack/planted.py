@@ -7,15 +7,17 @@ Used by the demo, for the batches that are ingested and for the traffic alike.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from stack.replay import SEASON_START
+from stack.replay import SEASON_START, Order
 
 AGAIN = datetime(2011, 12, 15, tzinfo=UTC)  # 15 weeks later: weekdays stay weekdays
+DENSE = AGAIN + timedelta(days=49)
 SEED = 11
 RENUMBERED = {"5": "7"}  # first digit of invoice numbers, so that a planted one is never a real one
 
@@ -38,6 +40,12 @@ def second_autumn(frame: pd.DataFrame) -> pd.DataFrame:
     numbers = reissued(frame[frame["invoice_date"] < start])
     autumn["customer_id"] = autumn["customer_id"].map(numbers).fillna(autumn["customer_id"])
     return autumn.astype(frame.dtypes.to_dict())
+
+
+def thinned(autumn: Sequence[Order]) -> list[Order]:
+    """Its traffic: every third order of the first weeks, to save the reader's time, and all of the later ones."""
+    early = [order for order in autumn if order.at < DENSE]
+    return [*early[::3], *(order for order in autumn if order.at >= DENSE)]
 
 
 def reissued(before: pd.DataFrame) -> dict[float, float]:
