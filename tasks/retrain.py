@@ -94,12 +94,12 @@ def start(settings: Settings, config: Config, order: Order, at: datetime) -> str
 
 
 def start_due(settings: Settings, config: Config, cadence: Every, at: datetime) -> dict[str, str]:
-    """Starts a lifecycle run for each model of a cadence that has no candidate of this period yet.
+    """Starts a lifecycle run for each model of a cadence that is not done with this period yet.
 
-    Asked for again, the run of the period is found again; one that ended without a candidate gets a successor.
+    Asked for again, the run of the period is found again; one that died on the way gets a successor, which goes on.
 
     Returns:
-        by model the run's id, or the id of the candidate that is there.
+        by model the run's id, or the id of the candidate when all is done.
 
     Raises:
         StackError: when Prefect is away; a repeat starts what is missing.
@@ -111,7 +111,8 @@ def start_due(settings: Settings, config: Config, cadence: Every, at: datetime) 
         order = Order(model=name, cadence=cadence)
         known = earlier(settings, accepted(settings, config, order, at))
         key = f"{name} {period_of(cadence, at)}"
-        found[name] = known.id if known else runs.start_once(settings, LIFECYCLE, _parameters(order), key)
+        done = known.id if known and ended(settings, known) else ""
+        found[name] = done or runs.start_once(settings, LIFECYCLE, _parameters(order), key)
     return found
 
 

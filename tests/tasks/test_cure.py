@@ -217,7 +217,10 @@ def test_it_goes_to_a_hundred_percent_and_out_of_the_freeze(story: Story, way: W
     assert len(requests(story)) == 1
 
 
-def test_told_again_the_verdict_is_done(way: Way, fallen: OutboxEvent, cure: Candidate) -> None:
+def test_told_again_the_verdict_is_done(story: Story, way: Way, fallen: OutboxEvent, cure: Candidate) -> None:
     before = look_back.fn(accept.fn(Order(**fallen.body)))
+    school = story.school
+    listed = trace.describe(trace.overview(school.settings, school.config))
+    assert f"asked for by {fallen.body['verdict']}" in listed
     assert before.candidate == cure
     assert before.ended.endswith("is released")
