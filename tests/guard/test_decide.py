@@ -34,7 +34,7 @@ def test_drift_alone_freezes_and_warns_and_never_retrains(two: Town) -> None:
     ticks(two.guard(), two)
     plan = two.plan()
     assert (plan.champion.number, plan.frozen, plan.frozen_for, plan.actor) == (2, True, "drift", "guard")
-    assert two.told() == [("warning", "the world drifted (recommendation-v2)")]
+    assert two.told() == [("warning", "drift (recommendation-v2)")]
     assert two.requests() == []
     assert two.incidents() == []
     assert two.rows().count("drift") == 1
@@ -77,7 +77,7 @@ def test_drift_and_a_drop_go_the_whole_way_once(two: Town) -> None:
     [incident] = two.incidents()
     assert (incident.kind, incident.level, incident.status) == ("kpi_drop", "critical", "open")
     assert incident.restored_at is not None
-    assert two.told() == [("critical", "the world drifted and the KPI fell (recommendation-v2)")]
+    assert two.told() == [("critical", "drift and a KPI drop (recommendation-v2)")]
     [alert] = two.alerts()
     assert "a retraining is requested" in alert.body["done"]
     assert "recommendation-v1 answers again" in alert.body["done"]
@@ -91,7 +91,7 @@ def test_a_drop_alone_is_rolled_back_and_not_retrained_on(two: Town) -> None:
     assert (plan.champion.number, plan.frozen) == (1, False)
     assert two.requests() == []
     assert [incident.kind for incident in two.incidents()] == ["kpi_drop"]
-    assert two.told() == [("critical", "the KPI fell (recommendation-v2)")]
+    assert two.told() == [("critical", "KPI drop (recommendation-v2)")]
 
 
 def test_the_judges_drop_goes_through_the_table(two: Town) -> None:
@@ -196,7 +196,7 @@ class TestCanary:
         ticks(two.guard(), two)
         assert two.plan().frozen_for == "drift"
         assert two.plan().canary is not None
-        assert two.told() == [("warning", "the world drifted (recommendation-v3)")]
+        assert two.told() == [("warning", "drift (recommendation-v3)")]
 
     @pytest.mark.parametrize("where", ["stream", "snapshot"])
     def test_corruption_that_only_it_finds_takes_only_it_back(self, two: Town, where: str) -> None:
@@ -235,7 +235,7 @@ class TestFreeze:
         ticks(guard, two, 3)
         assert (two.plan().frozen, two.plan().actor) == (False, "guard")
         assert two.told() == [
-            ("warning", "the world drifted (recommendation-v2)"),
+            ("warning", "drift (recommendation-v2)"),
             ("ok", "all is well again (recommendation-v2)"),
             ("ok", "all is well again (recommendation-v2)"),
         ]

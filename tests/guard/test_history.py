@@ -119,7 +119,7 @@ class TestOnce:
                 courier = Courier(two.ledgers["guard"], chosen, config().defaults.alerts, lambda: True)
                 courier.deliver(threading.Event())
         said = [message["text"] for message in box.slack]
-        assert said == ["CRITICAL recommendation: the world drifted and the KPI fell (recommendation-v2)"]
+        assert said == ["CRITICAL recommendation: drift and a KPI drop (recommendation-v2)"]
         assert len(box.mails) == 1
         asked = [event for event in state.got if event["event"] == "grownet.retrain.requested"]
         [ruling] = [one for one in two.rulings() if "retrain" in one.actions]
