@@ -81,6 +81,13 @@ def test_each_cadence_a_model_can_have_is_scheduled_once() -> None:
     assert sorted(one["parameters"]["cadence"] for one in schedules("lifecycle")) == sorted(cadences)
 
 
+def test_the_monitor_looks_at_every_model_each_hour() -> None:
+    (hourly,) = schedules("monitor")
+    minute, *rest = hourly["cron"].split()
+    assert (minute.isdigit(), rest) == (True, ["*"] * 4)
+    assert "parameters" not in hourly
+
+
 def test_a_demo_has_no_schedule_and_every_parameter_is_one_of_its_flow() -> None:
     assert schedules("")
     assert {one["active"] for one in schedules("")} == {"{{ $SCHEDULED }}"}
