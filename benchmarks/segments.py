@@ -240,8 +240,9 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> T
 def _written(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(_written(one) for one in value)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
-def _round(value: float) -> float:
-    return round(float(value), 4)
+def _round(value: float) -> float | None:
+    """Four places; JSON has no figure for none."""
+    return round(float(value), 4) if np.isfinite(value) else None

@@ -69,7 +69,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    new_days: Days  # whoever ordered once, and no longer ago, is new
+    new_days: Days  # whoever ordered once, and no longer ago, is new or occasional
     loyal_orders: Annotated[int, msgspec.Meta(ge=1)]  # with fewer nobody is loyal or regular
     unknown_after_days: Days  # without an order: too old to say anything
 

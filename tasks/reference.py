@@ -120,6 +120,8 @@ def _blocks(trial: Trial, fitted: Any, config: ModelConfig, moments: Split, poli
             asked = [asked[at] for at in np.sort(draw.choice(len(asked), size=REQUESTS_MOST, replace=False))]
         inputs = trial.model.observe(index, [one.request for one in asked])
         answers = _answered(trial, fitted, index, asked, policy) if start >= moments.cut else None
+        if answers is not None:  # what is not due yet is missing, it is not a no
+            answers.loc[[one.due > moments.now for one in asked], OUTCOME] = np.nan
         blocks.append(Block(inputs=inputs, said=answers))
     return blocks
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-LOYAL, REGULAR, NEW = "loyal big spenders", "regulars", "new"
+LOYAL, REGULAR, NEW = "loyal big spenders", "regulars", "new or occasional"
 LAPSING, LAPSING_BIG, LOST = "lapsing", "lapsing big spenders", "lost small"
 UNKNOWN = "unknown"
 FIFTHS = 5

@@ -36,7 +36,7 @@ EACH = 24
 
 
 def shop() -> dict[str, pd.DataFrame]:
-    """Twenty-four customers of each kind, named by it: "new 3" ordered once, 12 days and a little ago."""
+    """Twenty-four customers of each kind, named by it: "new or occasional 3" ordered once, 12 days and a little ago."""
     rows = []
     for kind, (days, spend) in KINDS.items():
         for at in range(EACH):
@@ -92,7 +92,7 @@ def test_rates_are_those_of_the_last_horizon(fitted: Fitted, index: Index) -> No
 
 
 def test_a_proposal_names_every_group_nearest_first(fitted: Fitted, index: Index) -> None:
-    proposal = model.predict(fitted, index, [model.Request(customer="new 1")])[0]
+    proposal = model.predict(fitted, index, [model.Request(customer="new or occasional 1")])[0]
     assert proposal.items[0] == rfm.NEW
     assert set(proposal.items) == {*fitted.names, rfm.UNKNOWN}
     assert proposal.items[-1] == rfm.UNKNOWN
@@ -109,7 +109,7 @@ def test_a_customer_nobody_knows_is_unknown(fitted: Fitted, index: Index) -> Non
 def test_without_a_horizon_of_history_the_rules_name_groups_and_no_rate() -> None:
     late = shop()["orders"]
     late = late[late["invoice_date"] > pd.Timestamp(NOW - timedelta(days=20))]
-    decided = ask(None, model.index(model.build({"orders": late}, NOW, SMALL)), "new 1")
+    decided = ask(None, model.index(model.build({"orders": late}, NOW, SMALL)), "new or occasional 1")
     assert decided.items[0] in groups.PLACES
     assert decided.value is None
     with pytest.raises(ModelError, match="a horizon ago"):
@@ -119,11 +119,11 @@ def test_without_a_horizon_of_history_the_rules_name_groups_and_no_rate() -> Non
 def test_a_customer_without_net_spend_breaks_nothing(fitted: Fitted) -> None:
     """Everything taken back, or a price of nothing: no standing, no infinity, and the others stay as they are."""
     frame = shop()["orders"]
-    back = frame[frame["customer_id"] == "new 3"].assign(invoice_no="C599999", quantity=-1)
-    free = frame[frame["customer_id"] == "new 4"].assign(customer_id="gifted", unit_price=0.0)
+    back = frame[frame["customer_id"] == "new or occasional 3"].assign(invoice_no="C599999", quantity=-1)
+    free = frame[frame["customer_id"] == "new or occasional 4"].assign(customer_id="gifted", unit_price=0.0)
     odd = model.index(model.build({"orders": pd.concat([frame, back, free])}, NOW, SMALL))
-    assert ask(fitted, odd, "new 3").items == ask(fitted, odd, "gifted").items == (rfm.UNKNOWN,)
-    assert ask(fitted, odd, "new 5").items == (rfm.NEW,)
+    assert ask(fitted, odd, "new or occasional 3").items == ask(fitted, odd, "gifted").items == (rfm.UNKNOWN,)
+    assert ask(fitted, odd, "new or occasional 5").items == (rfm.NEW,)
 
 
 def test_learned_again_next_month_the_names_stay(fitted: Fitted) -> None:
@@ -142,7 +142,7 @@ def decide(index: Index | None, customer: str, *items: str, policy: Any = POLICY
 
 
 def test_whoever_ordered_once_and_lately_is_new(index: Index) -> None:
-    decided = decide(index, "new 0", rfm.LOYAL, rfm.LAPSING, rfm.NEW, rfm.UNKNOWN)
+    decided = decide(index, "new or occasional 0", rfm.LOYAL, rfm.LAPSING, rfm.NEW, rfm.UNKNOWN)
     assert (decided.items, decided.overruled) == ((rfm.NEW,), ("newcomer",))
     assert decided.value == decided.scores[0] == pytest.approx(0.7)
     assert decide(index, "lost small 0", rfm.LOST, rfm.NEW).overruled == ()  # once, but long ago
@@ -163,8 +163,8 @@ def test_without_recent_data_a_customer_is_unknown(index: Index) -> None:
 
 
 def test_a_rule_invents_no_group(index: Index) -> None:
-    assert decide(index, "new 0", rfm.LOYAL).items == (rfm.LOYAL,)
-    assert decide(None, "new 0", rfm.LOYAL, rfm.NEW).items == (rfm.LOYAL,)
+    assert decide(index, "new or occasional 0", rfm.LOYAL).items == (rfm.LOYAL,)
+    assert decide(None, "new or occasional 0", rfm.LOYAL, rfm.NEW).items == (rfm.LOYAL,)
 
 
 # ---- bad requests --------------------------------------------------------------------------------
@@ -241,10 +241,12 @@ def test_outcomes_tell_of_every_customer_known_before() -> None:
 
 
 def test_score_by_eye(fitted: Fitted, index: Index) -> None:
-    truth = pd.DataFrame({"subject": ["new 0", "loyal big spenders 0", "a stranger"], "purchased": [False, True, True]})
+    truth = pd.DataFrame(
+        {"subject": ["new or occasional 0", "loyal big spenders 0", "a stranger"], "purchased": [False, True, True]}
+    )
     scores = model.score(fitted, index, truth)
     rates = dict(zip(fitted.names, fitted.rates, strict=True))
-    assert scores.index.tolist() == ["loyal big spenders 0", "new 0"]  # a stranger is in no index
+    assert scores.index.tolist() == ["loyal big spenders 0", "new or occasional 0"]  # a stranger is in no index
     assert scores["repeat_score"].tolist() == pytest.approx([1 - (1 - rates[rfm.LOYAL]) ** 2, 1 - rates[rfm.NEW] ** 2])
     assert scores["stability"].tolist() == [fitted.stability] * 2
     assert scores["smallest_share"].tolist() == [0.5, 0.5]
@@ -256,7 +258,7 @@ def test_score_by_eye(fitted: Fitted, index: Index) -> None:
 
 def test_segments_by_eye() -> None:
     found = model.segments(model.build(shop(), NOW, SMALL))
-    assert found.loc["new 0"].tolist() == ["abroad", "under 60 days"]
+    assert found.loc["new or occasional 0"].tolist() == ["abroad", "under 60 days"]
     assert found.loc["lost small 1"].tolist() == ["home", "over 180 days"]
 
 
