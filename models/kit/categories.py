@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -44,13 +44,10 @@ def names(rules: Rules) -> tuple[str, ...]:
     return tuple(sorted({rule.category for rule in rules} | {OTHER}))
 
 
-def classify(descriptions: Sequence[str], rules: Rules) -> list[str]:
+def classify(descriptions: Iterable[str], rules: Rules) -> list[str]:
     """The category of each description."""
-    patterns = _patterns(rules)
-    return [
-        next((category for category, pattern in patterns if pattern.search(text.upper())), OTHER)
-        for text in descriptions
-    ]
+    category_of = _classifier(rules)
+    return [category_of(text) for text in descriptions]
 
 
 def of_products(table: pd.DataFrame, as_of: datetime, rules: Rules) -> pd.Series:
@@ -66,8 +63,9 @@ def of_products(table: pd.DataFrame, as_of: datetime, rules: Rules) -> pd.Series
         raise SchemaError("table orders", expected=f"a column {DESCRIPTION!r}", got=list(table.columns))
     past = split.before(table, orders.EVENT_TIME, as_of)
     named = past[(past["unit_price"] > 0) & past[DESCRIPTION].notna()]
-    named = named.sort_values([orders.EVENT_TIME, "invoice_no", DESCRIPTION], kind="stable")
-    first = named[["stock_code", DESCRIPTION]].drop_duplicates("stock_code")  # as written; then by its tidy code
+    earliest = named.groupby("stock_code")[orders.EVENT_TIME].transform("min")
+    first = named[named[orders.EVENT_TIME] == earliest]
+    first = first.sort_values([orders.EVENT_TIME, "invoice_no", DESCRIPTION], kind="stable")
     first = first.assign(item=[orders.product_code(code) for code in first["stock_code"]]).drop_duplicates("item")
     return pd.Series(classify(list(first[DESCRIPTION]), rules), index=pd.Index(first["item"]), dtype="object")
 
@@ -80,8 +78,16 @@ def codes(items: pd.Series, known: pd.Series, rules: Rules) -> npt.NDArray[np.in
 
 
 @functools.lru_cache(maxsize=8)
-def _patterns(rules: Rules) -> tuple[tuple[str, re.Pattern[str]], ...]:
-    return tuple((rule.category, _pattern(rule.words)) for rule in rules)
+def _classifier(rules: Rules) -> Callable[[str], str]:
+    """Remembers what it was asked: the same few thousand names are classified for every moment of a history."""
+    patterns = tuple((rule.category, _pattern(rule.words)) for rule in rules)
+
+    @functools.lru_cache(maxsize=65_536)
+    def category_of(description: str) -> str:
+        text = description.upper()
+        return next((category for category, pattern in patterns if pattern.search(text)), OTHER)
+
+    return category_of
 
 
 def _pattern(words: Sequence[str]) -> re.Pattern[str]:
