@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
 
+from configs.load import HERE, overlay
 from errors import RevisionConflict
 from guard.decide import decide
 from guard.loop import Guard
@@ -18,6 +24,7 @@ from records import utc_now
 from stack.endpoints import endpoints
 from stores import notify
 from stores.ledger import leases, outbox, rulings
+from tests.guard.test_loop import ROOT, until
 from tests.guard.test_outbox import Prefect, prefect_api
 from tests.guard.town import BAD, Town, config, limited, settings, ticks
 from tests.stores.ledger.world import MODEL
@@ -138,3 +145,40 @@ class TestOnce:
             for event in later:
                 notify.prefect(state.url, event)
         assert str(state.got).count("grownet.retrain.requested") == 1
+
+    def test_a_guard_process_that_is_killed_with_everything_undelivered(self, two: Town) -> None:
+        """Real processes and kill -9: the first has nobody to deliver to, the second delivers, once."""
+        two.find(BAD)
+        two.follow()
+        overlay(HERE, two.folder / "configs", {"defaults.yaml": {"guard": {"tick_seconds": 0.05, "lease_seconds": 1}}})
+        with guarding(two) as first:
+            until(two.requests)
+            first.kill()
+        with endpoints() as box, prefect_api(Prefect()) as state:
+            addresses = {"GROWNET_SLACK_URL": box.slack_url, "GROWNET_PREFECT_URL": state.url}
+            with guarding(two, **addresses):
+                until(lambda: "grownet.retrain.requested" in str(state.got) and box.slack)
+                two.follow()
+                until(lambda: two.incidents()[0].restored_at)
+        assert [event["event"] for event in state.got].count("grownet.retrain.requested") == 1
+        assert len(box.slack) == len(two.incidents()) == 1
+        assert [ruling.row for ruling in two.rulings()].count("drift_and_drop") == 1
+
+
+@contextmanager
+def guarding(town: Town, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`grownet guard` on a town's home; ended with the block."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("GROWNET_")}
+    home = {"GROWNET_HOME": str(town.folder), "GROWNET_CONFIGS": str(town.folder / "configs")}
+    nobody = {"GROWNET_PREFECT_URL": "http://127.0.0.1:9/api"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "grownet", "guard"],
+        cwd=ROOT,
+        env={**clean, **home, **nobody, **environment},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
