@@ -24,7 +24,9 @@ def ruling(ledger: Ledger, identity: str) -> Ruling:
     with ledger.read() as connection:
         payload = connection.execute(sa.select(t.rulings.c.payload).where(t.rulings.c.id == identity)).scalar()
     if payload is None:
-        raise NotFound(f"ruling {identity!r}")
+        raise NotFound(
+            f"ruling {identity!r}", expected="one that the guard wrote", got="none", do="see `grownet models`"
+        )
     return Ruling.from_json(payload)
 
 
