@@ -140,7 +140,7 @@ def data(demo: Demo) -> None:
 @contextmanager
 def second_autumn(demo: Demo) -> Iterator[None]:
     """While it lasts, the source has the planted autumn after the real one, and the traffic follows it."""
-    export = planted.export(ORDERS, demo.settings.home / "planted_export.parquet")
+    export = planted.export(ORDERS, demo.settings.home / season.EXPORT)
     demo.traffic.then(planted.thinned(replay.orders(export, planted.AGAIN)))
     _configure(demo, export=export)
     yield

@@ -16,14 +16,15 @@ from threading import Event
 from typing import Any
 
 import msgspec
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from configs.load import HERE, load, overlay, settings
 from configs.schema import Settings
 from errors import StackError
-from records import ReleasePlan, utc_now
-from stack import replay, report
+from records import ReleasePlan, Ruling, utc_now
+from stack import replay, report, season
 from stack.backstage import Chapters, Runs, memory_watched
 from stack.chapters import MODEL, ORDERS, ROLLOUT, Demo, play
 from stack.endpoints import Mailbox, endpoints
@@ -108,7 +109,7 @@ def _opened(stage: ExitStack, chosen: Settings, story: Story, chapters: Chapters
 
 def _collected(demo: Demo) -> Story:
     """Fills the story with what ledger and client recorded."""
-    from stores.ledger import ballots, evidence, plans, verdicts, votes
+    from stores.ledger import ballots, evidence, plans, rulings, verdicts, votes
     from tasks.operate import opened
     from tasks.trace import overview
 
@@ -139,9 +140,35 @@ def _collected(demo: Demo) -> Story:
         )
         story.releases = [_release(signed.plan) for signed in plans.history(ledger, MODEL)]
         story.verdicts = _plain([item for item in verdicts.verdicts(ledger, MODEL) if item.action != "none"])
+        story.rulings = _plain([_in_short(ruling) for ruling in rulings.rulings(ledger, MODEL)])
+    _add_timeline(demo)
     story.incidents = _plain([incident for item in standing for incident in item["incidents"]])
     story.sent = demo.traffic.sent
     return story
+
+
+def _in_short(ruling: Ruling) -> dict[str, Any]:
+    """A ruling without its inputs, which `grownet replay` reads from the ledger."""
+    return {name: value for name, value in msgspec.structs.asdict(ruling).items() if name != "inputs"}
+
+
+def _add_timeline(demo: Demo) -> None:
+    """The windows of event time, their plot, and what retraining on drift alone would have meant."""
+    from stack import plots, timeline
+
+    story, recipe = demo.story, demo.config.models[MODEL]
+    found = timeline.windows(demo.settings, demo.config, MODEL)
+    revenue = season.weekly_revenue(pd.read_parquet(demo.settings.home / season.EXPORT))
+    story.timeline = _plain(found)
+    story.timeline_plot = plots.of_windows(found, recipe.monitor.floor_psi, revenue)
+    drift_only = timeline.retrainings(found, recipe.retrain)
+    asked = [ruling for ruling in story.rulings if "retrain" in ruling["actions"]]
+    story.retraining |= {
+        "windows": len(found),
+        "windows with drift": sum(one.drift == "yes" for one in found),
+        "by drift alone": _plain(drift_only),
+        "by the table": [ruling["at"] for ruling in asked],
+    }
 
 
 def _release(plan: ReleasePlan) -> dict[str, Any]:

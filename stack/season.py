@@ -15,11 +15,13 @@ import pandas as pd
 from errors import StackError
 from records import Candidate, Ruling, utc_now
 from stack.backstage import Telling, until
+from stack.planted import AGAIN
 from stack.replay import SEASON_START
 
 if TYPE_CHECKING:
     from stack.chapters import Demo
 
+EXPORT = "planted_export.parquet"  # below the demo's home
 SEASON_PACE = 150.0  # requests a second while weeks go by
 REAL_UNTIL, PLANTED_UNTIL = (
     "2011-11",
@@ -63,7 +65,7 @@ def drift_with_drop(demo: Demo) -> None:
         if not plan.frozen or not plan.champion.is_rules or "retrain" not in ruling.actions:
             raise StackError("drift and drop", expected="rollback, freeze, retraining", got=plan.reason)
         telling.say(f"revision {plan.revision}: {plan.champion.name} answers; {', '.join(ruling.actions)}")
-        demo.story.retraining["verdict"] = ruling.id
+        demo.story.retraining |= {"verdict": ruling.id, "planted": f"{AGAIN:%Y-%m-%d}"}
     with demo.chapters.chapter("The retrained candidate: trigger, features, training, gates") as telling:
         candidate = until(lambda: _waiting(demo, ruling.id), "a retrained candidate that waits for the board", 300, 0.5)
         telling.say(f"the event grownet.retrain.requested started the lifecycle with verdict {ruling.id}")
