@@ -98,7 +98,7 @@ def incident_of(ruling: Ruling, plan: ReleasePlan, defaults: Defaults) -> Incide
         id=f"incident-{digest_of([ruling.id])[:16]}",
         model=ruling.model,
         level=_level(ruling),
-        kind="kpi_drop" if ruling.kpi == "yes" and ruling.corruption in {"no", "undecided"} else "corruption",
+        kind="kpi_drop" if ruling.corruption in {"no", "undecided", "batch"} else "corruption",
         summary=f"{row.title}: {ruling.reason}",
         evidence=evidence(ruling),
         first_bad_at=_first_bad(facts),

@@ -33,7 +33,8 @@ def designed(role: Role, corruption: Corruption, drift: Answered, kpi: Answered)
     if corruption in {"stream", "journal", "snapshot"}:
         return "emergency", {"freeze", "fallback", "incident"}
     if corruption == "batch":
-        return "emergency", {"freeze"}
+        fell: set[Action] = back[role] | {"incident"} if kpi == "yes" else set()  # decision 084: a drop all the same
+        return "emergency", {"freeze", *fell}
     if kpi == "yes" and drift == "yes" and corruption == "no":
         cure: set[Action] = {"retrain"} if role == "champion" else set()
         return "critical", back[role] | cure | {"freeze", "incident"}

@@ -169,12 +169,23 @@ def test_corruption_ends_a_canary_over_the_rules(town: Town) -> None:
 
 
 def test_a_batch_refused_at_the_door_freezes_and_leaves_serving_alone(two: Town) -> None:
-    two.find(corruption="no", drift="no", kpi="yes", batch="yes")
+    two.find(corruption="no", drift="yes", kpi="no", batch="yes")
     ticks(two.guard(), two)
     plan = two.plan()
     assert (plan.mode, plan.champion.number, plan.frozen_for) == ("model", 2, "batch")
     assert two.told() == [("emergency", "a corrupt batch was refused at the door (recommendation-v2)")]
     assert two.incidents() == []
+
+
+def test_a_refused_batch_does_not_keep_a_model_that_its_control_beats(two: Town) -> None:
+    two.find(corruption="no", drift="yes", kpi="undecided", batch="yes")
+    guard = two.guard()
+    ticks(guard, two, 2)
+    two.count(pairs("salt-2", 1, 4000, LOST, arm="control"))
+    ticks(guard, two, 3)
+    assert (two.plan().champion.number, two.plan().frozen_for) == (1, "batch")
+    assert [incident.kind for incident in two.incidents()] == ["kpi_drop"]
+    assert two.requests() == []
 
 
 def test_what_is_not_known_changes_nothing_and_says_what_is_missing(two: Town) -> None:
