@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from models.kit import levels
 from models.kit.weekly import Index
 
 
-def known(*units: list[float]) -> Index:
+def known(*units: Sequence[float]) -> Index:
     filled = np.array(units, dtype=np.float64)
     names = tuple("abc"[: len(units)])
     position = {name: at for at, name in enumerate(names)}
