@@ -16,6 +16,7 @@ How the limit is found
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -124,6 +125,7 @@ def beside(references: References, window: Profile, other: Profile) -> dict[str,
     return {"column": worst, "psi": found[worst]}
 
 
+@lru_cache(maxsize=1024)  # of the reference alone, and asked for with every window
 def dispersion(column: Column) -> Dispersion:
     """Each block against the sum of the others. Fewer than MIN_BLOCKS blocks say nothing."""
     blocks = np.array([block for block in column.blocks if sum(block)], dtype=np.int64)
