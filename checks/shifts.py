@@ -7,9 +7,10 @@ How the limit is found
 - Without any difference PSI / (1/N + 1/n) is about chi-square with B-1 degrees (Yurdakul 2018), if rows are independent
   draws. Weeks of real history are not: they differ among themselves. Each block of the reference is compared with the
   others; what its PSI has beyond chance, averaged over the blocks, is the drift that history shows without any drift.
-- The window's PSI is divided by chance and that excess together. The excess is known from a few blocks only, so the
-  quotient is compared with an F distribution, whose degrees of freedom are Satterthwaite's (1946) for sums of variances.
-  The bins of one week may move together: what is excess counts as one degree of freedom, whatever the bins.
+- So the p-value is that of a chi-square under chance plus excess, averaged over all excesses that the blocks leave
+  possible: a generalised p-value (Tsui and Weerahandi 1989). It is an F test where window and blocks are of one size,
+  and right for other sizes too. Degrees of freedom are Satterthwaite's (1946): the bins of one week may move together,
+  so what is excess counts as one, whatever the bins.
 - Benjamini and Hochberg (1995) over the columns of a window; a floor of practical size; the same column in k of n windows.
 """
 
@@ -22,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtrc, fdtrc
+from scipy.special import chdtrc, chdtri
 from scipy.stats import false_discovery_control
 
 from checks import drift
@@ -31,6 +32,7 @@ from configs.schema import MonitorConfig
 from records import Answered, Record
 
 Floats = npt.NDArray[np.float64]
+NODES = 200  # of the average over what the blocks leave possible
 MIN_BLOCKS = 3  # below these nothing is known of how blocks differ, and chance alone is the measure
 
 
@@ -65,11 +67,16 @@ class Judged(Record, frozen=True, kw_only=True):
 
 
 class Dispersion(NamedTuple):
-    """How blocks of the reference differ: the PSI beyond chance for each degree of freedom, and how well it is known."""
+    """How blocks of the reference differ, each from the others, for each degree of freedom."""
 
-    excess: float
-    chance: float  # mean of 1/N + 1/n over the blocks
+    seen: float  # mean PSI; never below chance
+    chance: float  # mean of 1/N + 1/n
     blocks: int
+
+    @property
+    def excess(self) -> float:
+        """What the blocks have beyond chance."""
+        return self.seen - self.chance
 
 
 def shifts(references: References, profile: Profile, config: MonitorConfig) -> tuple[Shift, ...]:
@@ -131,14 +138,14 @@ def dispersion(column: Column) -> Dispersion:
     blocks = np.array([block for block in column.blocks if sum(block)], dtype=np.int64)
     if len(blocks) < MIN_BLOCKS:
         return Dispersion(0.0, 0.0, 0)
-    beyond, chance = [], []
+    seen, chance = [], []
     for block in blocks:
         others = msgspec.structs.replace(column.reference, counts=tuple((blocks.sum(axis=0) - block).tolist()))
         found = drift.drift(others, block)
-        scale = 1.0 / found.reference_rows + 1.0 / found.rows
-        beyond.append(found.psi / max(found.bins - 1, 1) - scale)
-        chance.append(scale)
-    return Dispersion(max(0.0, float(np.mean(beyond))), float(np.mean(chance)), len(blocks))
+        seen.append(found.psi / max(found.bins - 1, 1))
+        chance.append(1.0 / found.reference_rows + 1.0 / found.rows)
+    by_chance = float(np.mean(chance))
+    return Dispersion(max(float(np.mean(seen)), by_chance), by_chance, len(blocks))
 
 
 def _shift(column: Column, profile: Profile, min_rows: int) -> Shift:
@@ -170,16 +177,28 @@ def _shift(column: Column, profile: Profile, min_rows: int) -> Shift:
 
 def _p_value(found: drift.Drift, apart: Dispersion) -> float:
     """Chance of a PSI this large, when the window is one more block like those of the reference."""
-    freedom = found.bins - 1
-    if freedom < 1:
+    bins = found.bins - 1
+    if bins < 1:
         return 1.0
     scale = 1.0 / found.reference_rows + 1.0 / found.rows
     if not apart.blocks:
-        return float(chdtrc(freedom, found.psi / scale))
-    spread, of_blocks = scale + apart.excess, apart.chance + apart.excess
-    free, of_block = (freedom / (1.0 + (freedom - 1) * (apart.excess / one) ** 2) for one in (spread, of_blocks))
-    known = (apart.blocks - 1) * of_block * (spread / of_blocks) ** 2
-    return float(fdtrc(free, known, found.psi / (freedom * spread)))
+        return float(chdtrc(bins, found.psi / scale))
+    quotients, weights = _quotients((apart.blocks - 1) * float(_freedom(bins, apart.excess / apart.seen)))
+    excess = np.maximum(apart.seen * quotients - apart.chance, 0.0)
+    free = _freedom(bins, excess / (scale + excess))
+    return float(weights @ chdtrc(free, free * found.psi / (bins * (scale + excess))))
+
+
+def _freedom(bins: int, share: float | Floats) -> Floats:
+    """Degrees of freedom of a PSI of which `share` is excess, in one direction: all of them, down to one."""
+    return np.asarray(bins / (1.0 + (bins - 1) * np.square(share)), dtype=np.float64)
+
+
+@lru_cache(maxsize=256)
+def _quotients(freedom: float) -> tuple[Floats, Floats]:
+    """True over seen dispersion, freedom / chi-square, at points that stand close where it is largest; with weights."""
+    steps = (np.arange(NODES) + 0.5) / NODES
+    return freedom / chdtri(freedom, 1.0 - steps**2), 2.0 * steps / NODES
 
 
 def _settled(one: Shift, adjusted: float, config: MonitorConfig) -> Shift:

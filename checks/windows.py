@@ -42,7 +42,7 @@ def event_now(heard: Iterable[Heard], now: datetime, enough: int) -> datetime | 
     """
     latest: list[tuple[datetime, int]] = []
     total = 0
-    for one in sorted(heard, key=lambda each: each.received, reverse=True):
+    for one in sorted(heard, reverse=True):
         if total >= enough:
             break
         latest.append((one.event + (now - one.received), one.answers))

@@ -29,7 +29,7 @@ from stores.lake import Lake
 from stores.ledger import counters, findings, plans
 from stores.ledger.engine import Ledger
 from tasks.operate import opened
-from tasks.profiling import TABLE, Eyes, read_journals
+from tasks.profiling import SCHEMA, TABLE, Eyes, read_journals
 
 ACTOR = "monitor"
 QUARTER = timedelta(days=91)
@@ -81,13 +81,13 @@ class Timeline:
     def lately(self, enough: int) -> Profile:
         """The newest whole hours that have `enough` answers together, not more than a window back."""
         back = self.now - timedelta(hours=self.grid.hours)
-        rows = self.rows[(self.rows["hour"] > back) & (self.rows["hour"] <= self.now)].iloc[::-1]
+        rows = self.rows[(self.rows["hour"] >= back) & (self.rows["hour"] <= self.now)].iloc[::-1]
         before = rows["answers"].cumsum() - rows["answers"]
         return total(rows[before < enough])
 
     def unreadable(self) -> float:
         """Share of the requests of the last window's length that the model cannot read."""
-        rows = self.rows[self.rows["hour"] > self.now - timedelta(hours=self.grid.hours)]
+        rows = self.rows[self.rows["hour"] >= self.now - timedelta(hours=self.grid.hours)]
         return float(rows["unreadable"].sum() / max(rows["answers"].sum(), 1))
 
     def _within(self, number: int) -> pd.DataFrame:
@@ -147,7 +147,7 @@ def timeline(watch: Watch, subject: Subject) -> Timeline:
     """The subject's profile rows up to now; where "now" is by all answers of the model."""
     monitor, lake = watch.config.models[subject.model].monitor, Lake(watch.settings.lake_uri)
     where = [("model", "=", subject.model)]
-    rows = lake.read(TABLE, where=where) if lake.exists(TABLE) else pd.DataFrame(columns=COLUMNS)
+    rows = lake.read(TABLE, where=where) if lake.exists(TABLE) else SCHEMA.empty_table().to_pandas()
     if watch.until is not None:
         rows = rows[rows["hour"] < watch.until]
     told = rows[rows["answers"] > 0]
@@ -158,19 +158,6 @@ def timeline(watch: Watch, subject: Subject) -> Timeline:
     now = watch.until or event_now(heard, watch.now, monitor.min_rows) or watch.now
     own = rows[(rows["version"] == subject.version) & (rows["artifact"] == subject.artifact)]
     return Timeline(Grid(monitor.window_hours), own.sort_values(["hour", "read_at"]).reset_index(drop=True), now)
-
-
-COLUMNS = [
-    "model",
-    "version",
-    "artifact",
-    "hour",
-    "answers",
-    "unreadable",
-    "newest_event",
-    "newest_received",
-    "read_at",
-]
 
 
 def total(rows: pd.DataFrame) -> Profile:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import yaml
+from msgspec.structs import replace
 
 from checks import plans as moves
 from checks.assignment import bucket
@@ -27,7 +28,7 @@ from tasks import monitor as monitoring
 from tasks.profiling import Eyes, read_journals
 from tasks.reference import training_reference
 from tasks.trial import Split, Trial
-from tests.serving.town import NAME, Town
+from tests.serving.town import AS_OF, NAME, Town
 
 NOW = datetime(2026, 11, 10, tzinfo=UTC)
 MONITOR = {
@@ -59,9 +60,19 @@ class Observatory(Town):
         self._journals: dict[str, Journal] = {}
 
     def close(self) -> None:
+        self.close_journals()
+        super().close()
+
+    def close_journals(self) -> None:
+        """The processes that wrote there end: their segments are sealed."""
         for journal in self._journals.values():
             journal.close()
-        super().close()
+        self._journals.clear()
+
+    def prepare(self) -> None:
+        """What `answers` needs of a home that was copied: the fitted model."""
+        _, params, _ = self._prepared()
+        self._fitted = self.model.fit(self._tables(), AS_OF, params, 0)
 
     def reference(self) -> dict[str, bytes]:
         """As training makes it, from the ten days before the newest row."""
@@ -112,6 +123,14 @@ class Observatory(Town):
 
     def id_of(self, when: datetime, replica: str = "replica-1") -> str:
         return f"{NAME}.champion.v1.r1.{minute_of(when)}.{replica}.{self.serial:08x}-1.{'0' * 32}"
+
+    def next_id(self, when: datetime) -> str:
+        self.serial += 1
+        return self.id_of(when)
+
+    def by_rules(self, line: Answer) -> Answer:
+        """The same request, as the rules would have been asked."""
+        return replace(line, prediction_id=self.next_id(line.event_time), arm="rules", version=0, artifact="")
 
     def feedback(self, line: Answer, bought: Sequence[str] = ("20000",), late: timedelta = timedelta()) -> Feedback:
         when = line.event_time + late
