@@ -73,7 +73,7 @@ def _facts(  # noqa: PLR0917 - the parts of the facts, each gathered on its own
         clean=clean_windows(found, version, max(begun, since.frozen), at) if plan.frozen else (),
         requested=tuple(history.requested),
         silent=silent_kinds(found, begun, at, grace, missed) if role == "champion" else (),
-        before=history.settled.get(slot, ""),
+        before=history.before(slot, version),
         limits=Limits(
             clean_windows=model.monitor.clean_windows,
             cool_down_hours=model.retrain.cool_down_hours,

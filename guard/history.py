@@ -22,7 +22,7 @@ class History:
     """Earlier rulings on a model, as far as the next one depends on them."""
 
     last: dict[Slot, Ruling] = field(default_factory=dict)
-    settled: dict[Slot, str] = field(default_factory=dict)  # row of the newest that was not inconclusive
+    settled: dict[Slot, Ruling] = field(default_factory=dict)  # the newest that was not inconclusive
     requested: list[datetime] = field(default_factory=list)  # retrainings
     handled: dict[tuple[str, int], datetime] = field(default_factory=dict)  # windows on which a model was taken back
 
@@ -31,11 +31,16 @@ class History:
         slot = slot_of(ruling)
         self.last[slot] = ruling
         if ruling.level != "inconclusive":
-            self.settled[slot] = ruling.row
+            self.settled[slot] = ruling
         if "retrain" in ruling.actions:
             self.requested.append(ruling.at)
         for subject, end in taken_back([ruling]).items():
             self.handled[subject] = max(end, self.handled.get(subject, end))
+
+    def before(self, slot: Slot, version: int) -> str:
+        """The row that held last; of a canary, for this very version: the next one is not better than the one before it."""
+        last = self.settled.get(slot)
+        return "" if last is None or (slot == "canary" and last.version != version) else last.row
 
     def is_news(self, ruling: Ruling) -> bool:
         """Whether it says another thing than the last one in its place: other answers, another arm, or new evidence."""

@@ -219,6 +219,18 @@ class TestCanary:
         assert (plan.mode, plan.champion.number, plan.canary, plan.frozen_for) == ("model", 2, None, "corruption")
         assert plan.rejected == (content(3),)
 
+    def test_the_next_canary_begins_anew(self, two: Town) -> None:
+        guard = two.guard()
+        for number in (3, 4):
+            two.begin(number)
+            two.find(corruption="no")
+            findings.save(two.ledgers["flow"], [two.finding("corruption", "snapshot", number, utc_now())], "monitor")
+            ticks(guard, two, 2)
+            if number == 3:
+                lifted(two)
+        assert len(two.incidents()) == len(two.alerts()) == 2
+        assert two.plan().rejected == (content(3), content(4))
+
     def test_its_drop_is_taken_back_by_the_judge_and_ruled_by_the_table(self, two: Town) -> None:
         two.begin(3)
         two.follow()
@@ -228,6 +240,18 @@ class TestCanary:
         [ruling] = [one for one in two.rulings() if one.row == "drop"]
         assert (ruling.role, ruling.version, ruling.actions) == ("canary", 3, ("take_back", "incident"))
         assert len(two.incidents()) == len(two.alerts()) == 1
+
+
+def lifted(town: Town) -> None:
+    """People vote the freeze away."""
+    plans.change(
+        town.release,
+        MODEL,
+        lambda plan: moves.unfreeze(plan, at=utc_now(), actor="release", reason="we know"),
+        signer=town.signer("release"),
+        actor="release",
+        ballot=town.voted("unfreeze", town.plan().revision),
+    )
 
 
 class TestFreeze:
@@ -285,14 +309,7 @@ class TestFreeze:
         guard = two.guard()
         two.find(corruption="no", drift="yes", kpi="no")
         ticks(guard, two, 2)
-        plans.change(
-            two.release,
-            MODEL,
-            lambda plan: moves.unfreeze(plan, at=utc_now(), actor="release", reason="we know"),
-            signer=two.signer("release"),
-            actor="release",
-            ballot=two.voted("unfreeze", two.plan().revision),
-        )
+        lifted(two)
         two.find(corruption="no", drift="yes", kpi="no")
         ticks(guard, two, 3)
         assert not two.plan().frozen
