@@ -29,7 +29,6 @@ from tests.guard.test_outbox import Prefect, prefect_api
 from tests.guard.town import BAD, Town, config, limited, settings, ticks
 from tests.stores.ledger.world import MODEL
 
-
 SAID = "CRITICAL recommendation: drift and a KPI drop (recommendation-v2)"
 
 
