@@ -171,8 +171,8 @@ def kpi(decision: Decided, outcome: Outcome) -> float:
 
 def observe(index: Index, requests: Sequence[Request]) -> pd.DataFrame:
     """The WATCHED columns of each request; figures of an unknown category are missing."""
-    figures = _figures(index)
-    rows = [figures.get(request.category, (float("nan"),) * 4) for request in requests]
+    figures = dict(zip((*index.categories, TOTAL), levels.figures(index), strict=True)) if index.weeks else {}
+    rows = [figures.get(request.category, levels.UNKNOWN) for request in requests]
     frame = pd.DataFrame(rows, columns=[feature.name for feature in WATCHED[2:]], dtype="float64")
     frame.insert(0, "horizon_weeks", np.array([request.horizon_weeks for request in requests], dtype=np.int64))
     frame.insert(0, "category", pd.array([request.category for request in requests], dtype="str"))
@@ -269,24 +269,6 @@ def _bounded(proposal: Proposal, request: Request, most: Mapping[str, float]) ->
     broken = {"below_zero" if before < after else "above_recent" for before, after in changed}
     scores = allowed if proposal.items else ()
     return Decided(items=proposal.items, scores=scores, value=float(sum(allowed)), overruled=tuple(sorted(broken)))
-
-
-def _figures(index: Index) -> dict[str, tuple[float, float, float, float]]:
-    """Level, trend, last week over the level and price of each category and of the total; missing without weeks."""
-    if not index.weeks:
-        return {}
-    layers = [np.concatenate([layer, layer.sum(axis=0, keepdims=True)]) for layer in (index.units, index.spend)]
-    units, spend = layers
-    level = levels.median(units)
-    month = units[:, -levels.SHORT :].sum(axis=1)
-    found = {
-        "level": level,
-        "trend": levels.trend(units),
-        "last": np.where(level > 0, units[:, -1] / np.maximum(level, levels.MIN_LEVEL), np.nan),
-        "price": np.where(month > 0, spend[:, -levels.SHORT :].sum(axis=1) / np.maximum(month, 1.0), np.nan),
-    }
-    rows = zip(*(values.tolist() for values in found.values()), strict=True)
-    return dict(zip((*index.categories, TOTAL), rows, strict=True))
 
 
 def _thirds(values: pd.Series, labels: tuple[str, ...]) -> npt.NDArray[np.object_]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from models.kit.weekly import Index
 
 LONG, SHORT = 8, 4  # weeks
+UNKNOWN = (float("nan"),) * 4  # the figures of a category that is not there
 MIN_LEVEL = 1.0  # units; a category that hardly sells is no divisor
 INPUTS = (
     "week 1", "week 2", "week 3", "week 4", "month over month before", "short median", "mean", "lines 1", "lines 2",
@@ -63,6 +64,16 @@ def inputs(known: Index) -> Floats:
         units.std(axis=1) / base,
     ]
     return np.stack(columns, axis=1)
+
+
+def figures(known: Index) -> list[tuple[float, float, float, float]]:
+    """Of each category and then of all together: level (median of eight weeks), trend, last week over the level, and
+    price (GBP a unit, over four weeks); missing where it cannot be told."""
+    units, spend = (np.concatenate([layer, layer.sum(axis=0, keepdims=True)]) for layer in (known.units, known.spend))
+    usual, month = median(units), _month(units)
+    over = np.where(usual > 0, units[:, -1] / np.maximum(usual, MIN_LEVEL), np.nan)
+    price = np.where(month > 0, _month(spend) / np.maximum(month, MIN_LEVEL), np.nan)
+    return list(zip(*(column.tolist() for column in (usual, trend(units), over, price)), strict=True))
 
 
 def last(layer: Floats, count: int) -> Floats:

@@ -231,6 +231,7 @@ def test_the_past_leaves_out_what_is_not_due_yet() -> None:
     past = model.past(shop(), newest - timedelta(weeks=2), newest, SMALL)
     assert max(one.due for one in past) <= newest
     assert {one.request.horizon_weeks for one in past} == {1, 2}
+    assert model.past(shop(), newest - timedelta(days=3), newest, SMALL) == []
     assert model.past({"orders": shop()["orders"].iloc[:0]}, newest, NOW, SMALL) == []
 
 
