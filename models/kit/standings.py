@@ -52,11 +52,11 @@ def standings(table: pd.DataFrame, as_of: datetime, horizon_days: int) -> pd.Dat
 
     What was known a horizon ago is what was known then: a cancellation that came later does not count in it.
     """
-    moment = split.utc(as_of)
-    earlier = (moment - pd.Timedelta(days=horizon_days)).to_pydatetime()
-    now = _standing(table, as_of).assign(days_ago=0, bought=OPEN)
-    before = _standing(table, earlier)
-    again = before["subject"].isin(buyers(table, earlier, as_of))
+    earlier = (split.utc(as_of) - pd.Timedelta(days=horizon_days)).to_pydatetime()
+    lines = orders.purchases(table, as_of)
+    now = _standing(lines, as_of).assign(days_ago=0, bought=OPEN)
+    before = _standing(orders.purchases(table, earlier), earlier)
+    again = before["subject"].isin(_customers(split.within(lines, "time", earlier, as_of)))
     before = before.assign(days_ago=horizon_days, bought=np.where(again, YES, NO))
     kinds = {"subject": "str", "days_ago": "int64", "orders": "int64", "country": "str", "bought": "str"}
     return pd.concat([now, before], ignore_index=True)[list(COLUMNS)].astype(kinds)
@@ -64,14 +64,12 @@ def standings(table: pd.DataFrame, as_of: datetime, horizon_days: int) -> pd.Dat
 
 def buyers(table: pd.DataFrame, start: datetime, end: datetime) -> set[str]:
     """Customers with a net purchase in [start, end), seen at `end`."""
-    lines = split.within(orders.purchases(table, end), "time", start, end)
-    return set(lines.loc[lines["subject"].notna(), "subject"].astype("str"))
+    return set(_customers(split.within(orders.purchases(table, end), "time", start, end)))
 
 
 def known(table: pd.DataFrame, as_of: datetime) -> list[str]:
     """Customers with a net purchase before `as_of`, sorted."""
-    lines = orders.purchases(table, as_of)
-    return sorted(set(lines.loc[lines["subject"].notna(), "subject"].astype("str")))
+    return _customers(orders.purchases(table, as_of))
 
 
 def waves(start: datetime, end: datetime, days: int) -> list[datetime]:
@@ -114,9 +112,14 @@ def rates(groups: Iterable[str], bought: npt.NDArray[np.bool_]) -> Rates:
     )
 
 
-def _standing(table: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
-    """Per customer: days since the last and the first order, orders, net spend in GBP, country of the last."""
-    lines = orders.purchases(table, as_of)
+def _customers(lines: pd.DataFrame) -> list[str]:
+    """Who bought, sorted; nobody is not a customer."""
+    present = lines["subject"].cat.remove_unused_categories()
+    return sorted(str(name) for name in present.cat.categories)
+
+
+def _standing(lines: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """Per customer of net purchases: days since the last and the first order, orders, net GBP, country of the last."""
     lines = lines[lines["subject"].notna()]
     lines = lines.assign(worth=lines["units"] * lines["price"])
     by_order = lines.groupby(["subject", "invoice"], observed=True, sort=True)
