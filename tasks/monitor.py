@@ -172,7 +172,7 @@ def newest_window(line: Timeline, enough: int) -> int:
 
 
 def drift(watch: Watch, subject: Subject, line: Timeline) -> list[Finding]:
-    """One finding for each window since the last one that was judged, the newest of them again."""
+    """One finding for each window from the last one that was judged, which may have been open then."""
     config, eye = watch.config.models[subject.model], watch.eyes.of(subject.model, subject.artifact)
     newest = newest_window(line, config.monitor.min_rows)
     if eye is None:
@@ -193,7 +193,7 @@ def drift(watch: Watch, subject: Subject, line: Timeline) -> list[Finding]:
 def _due(watch: Watch, subject: Subject, line: Timeline, first: int, newest: int) -> range:
     told = findings.findings(watch.ledger, subject.model, watch.now - LOOK_BACK)
     ends = [one.window_end for one in told if one.kind == "drift" and one.version == subject.version]
-    start = line.grid.number(max(ends)) if ends else first
+    start = line.grid.number(max(ends)) - 1 if ends else first
     return range(max(min(start, newest), first if first <= newest else newest, newest - CATCH_UP), newest + 1)
 
 
