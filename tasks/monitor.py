@@ -9,27 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
-from math import ceil, isfinite
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import pandas as pd
 from msgspec.structs import replace
 
-from checks import corruption, sequential, shifts, tallies
-from checks.profiles import EMPTY, Profile, add, anomaly_rate
+from checks import corruption, shifts
+from checks.profiles import EMPTY, add, anomaly_rate
 from checks.shifts import Judged
-from checks.windows import Grid, Heard, event_now
-from configs.schema import Config, ModelConfig, Settings
+from configs.schema import Config, Settings
 from errors import UsageError
-from records import RULES, Corrupted, Finding, ReleasePlan, digest_of, utc_now
+from records import Corrupted, Finding, digest_of, utc_now
 from stores.lake import Lake
-from stores.ledger import counters, findings, plans
+from stores.ledger import findings, plans
 from stores.ledger.engine import Ledger
+from tasks import kpi
 from tasks.operate import opened
-from tasks.profiling import SCHEMA, TABLE, Eyes, read_journals
+from tasks.profiling import TABLE, Eyes, read_journals
+from tasks.timeline import Subject, Timeline, newest_window, subjects, timeline
 
 ACTOR = "monitor"
 QUARTER = timedelta(days=91)
@@ -47,52 +47,6 @@ class Watch:
     eyes: Eyes
     now: datetime
     until: datetime | None = None  # event time to stop at; None for all there is
-
-
-class Subject(NamedTuple):
-    """What is judged: a version in a plan, by the bins of an artifact."""
-
-    model: str
-    version: int
-    artifact: str
-
-
-@dataclass
-class Timeline:
-    """The profile rows of one subject, by window."""
-
-    grid: Grid
-    rows: pd.DataFrame  # sorted by hour
-    now: datetime  # of event time
-    _sums: dict[int, Profile] = field(default_factory=dict)
-
-    @property
-    def first(self) -> int | None:
-        return self.grid.number(self.rows["hour"].iloc[0].to_pydatetime()) if len(self.rows) else None
-
-    def answers(self, number: int) -> int:
-        return int(self._within(number)["answers"].sum())
-
-    def window(self, number: int) -> Profile:
-        if number not in self._sums:
-            self._sums[number] = total(self._within(number))
-        return self._sums[number]
-
-    def lately(self, enough: int) -> Profile:
-        """The newest whole hours that have `enough` answers together, not more than a window back."""
-        back = self.now - timedelta(hours=self.grid.hours)
-        rows = self.rows[(self.rows["hour"] >= back) & (self.rows["hour"] <= self.now)].iloc[::-1]
-        before = rows["answers"].cumsum() - rows["answers"]
-        return total(rows[before < enough])
-
-    def unreadable(self) -> float:
-        """Share of the requests of the last window's length that the model cannot read."""
-        rows = self.rows[self.rows["hour"] >= self.now - timedelta(hours=self.grid.hours)]
-        return float(rows["unreadable"].sum() / max(rows["answers"].sum(), 1))
-
-    def _within(self, number: int) -> pd.DataFrame:
-        start, end = self.grid.start(number), self.grid.end(number)
-        return self.rows[(self.rows["hour"] >= start) & (self.rows["hour"] < end)]
 
 
 @contextmanager
@@ -122,53 +76,17 @@ def judged(watch: Watch, model: str) -> list[Finding]:
     signed = plans.current(watch.ledger, model)
     if signed is None:
         return []
-    found: list[Finding] = []
+    config, found = watch.config, list[Finding]()
     for subject in subjects(signed.plan):
-        line = timeline(watch, subject)
+        monitor = config.models[model].monitor
+        line = timeline(Lake(watch.settings.lake_uri), subject, monitor, watch.now, watch.until)
         found += [*drift(watch, subject, line), corrupt(watch, subject, line)]
         if subject.version == subjects(signed.plan)[0].version:
-            found.append(kpi(watch, signed.plan, subject, line))
+            said, span = kpi.judged(watch.ledger, signed.plan, config.models[model], line)
+            found.append(_finding(watch, subject, "kpi", said, span))
     ordered = [replace(one, found_at=one.found_at + timedelta(microseconds=at)) for at, one in enumerate(found)]
     findings.save(watch.ledger, ordered, ACTOR)
     return ordered
-
-
-def subjects(plan: ReleasePlan) -> list[Subject]:
-    """What answers now, and the canary beside it. The rules are seen as the champion would see their requests."""
-    stands = next((arm.artifact.content for arm in (plan.champion, plan.previous) if arm and arm.artifact), "")
-    rules = plan.mode == "rules" or plan.champion.is_rules
-    found = [Subject(plan.model, RULES if rules else plan.champion.number, stands)]
-    if plan.canary is not None and plan.canary.artifact is not None:
-        found.append(Subject(plan.model, plan.canary.number, plan.canary.artifact.content))
-    return found
-
-
-def timeline(watch: Watch, subject: Subject) -> Timeline:
-    """The subject's profile rows up to now; where "now" is by all answers of the model."""
-    monitor, lake = watch.config.models[subject.model].monitor, Lake(watch.settings.lake_uri)
-    where = [("model", "=", subject.model)]
-    rows = lake.read(TABLE, where=where) if lake.exists(TABLE) else SCHEMA.empty_table().to_pandas()
-    if watch.until is not None:
-        rows = rows[rows["hour"] < watch.until]
-    told = rows[rows["answers"] > 0]
-    heard = [
-        Heard(received.to_pydatetime(), event.to_pydatetime(), int(answers))
-        for received, event, answers in zip(told["newest_received"], told["newest_event"], told["answers"], strict=True)
-    ]
-    now = watch.until or event_now(heard, watch.now, monitor.min_rows) or watch.now
-    own = rows[(rows["version"] == subject.version) & (rows["artifact"] == subject.artifact)]
-    return Timeline(Grid(monitor.window_hours), own.sort_values(["hour", "read_at"]).reset_index(drop=True), now)
-
-
-def total(rows: pd.DataFrame) -> Profile:
-    """The sum of some rows; one that nobody could look at adds nothing."""
-    return reduce(add, (Profile.from_json(text) for text in rows["profile"]), EMPTY)
-
-
-def newest_window(line: Timeline, enough: int) -> int:
-    """The window that is open now if it has answers enough to be judged, else the one before."""
-    current = line.grid.number(line.now)
-    return current if line.answers(current) >= enough else current - 1
 
 
 def drift(watch: Watch, subject: Subject, line: Timeline) -> list[Finding]:
@@ -252,56 +170,6 @@ def _marks(watch: Watch) -> pd.DataFrame:
     seconds = max(recipe.monitor.finding_seconds for recipe in watch.config.models.values())
     since = watch.now - timedelta(seconds=seconds)
     return lake.read(TABLE, columns=["damaged", "aside"], where=[("model", "=", ""), ("read_at", ">=", since)])
-
-
-def kpi(watch: Watch, plan: ReleasePlan, subject: Subject, line: Timeline) -> Finding:
-    """The champion against its concurrent control over the last `kpi_windows` windows, labels not due left out.
-
-    The interval holds at every look at one stretch; each window begins another stretch, so the stated false-alarm rate
-    is shared among those that begin in a quarter.
-    """
-    config = watch.config.models[subject.model]
-    newest = newest_window(line, config.monitor.min_rows)
-    start, end = line.grid.start(newest - config.monitor.kpi_windows + 1), line.grid.end(newest)
-    said = _compared(watch, plan, config, line, start, end)
-    return _finding(watch, subject, "kpi", said, (start, end))
-
-
-def _compared(  # noqa: PLR0917 - the stretch and what it is judged by
-    watch: Watch, plan: ReleasePlan, config: ModelConfig, line: Timeline, start: datetime, end: datetime
-) -> Judged:
-    who = tallies.sides(plan)
-    if who is None or plan.rollout is None:
-        return Judged(answer="undecided", reason="nothing answers beside the champion to compare it with", figures={})
-    if who.role != "champion":
-        return Judged(answer="undecided", reason="a canary runs: the guard compares it with the champion", figures={})
-    gates = plan.rollout.gates
-    mature = line.now - timedelta(hours=1, seconds=gates.attribution_seconds)
-    rows = counters.totals(watch.ledger, plan.model, plan.salt, by_hour=True)
-    due = [row for row in rows if start <= row.hour < end and row.hour <= mature]
-    alpha = gates.alpha / ceil(QUARTER / timedelta(hours=config.monitor.window_hours))
-    compared = tallies.compare(due, who, replace(plan.rollout, gates=replace(gates, alpha=alpha)))
-    effect = compared.effect
-    figures = {
-        "effect": effect.effect,
-        "low": effect.low if isfinite(effect.low) else None,
-        "high": effect.high if isfinite(effect.high) else None,
-        "matured": compared.matured,
-        "kpi": compared.kpi,
-        "control_kpi": compared.control_kpi,
-        "margin_fail": gates.margin_fail,
-        "margin_pass": gates.margin_pass,
-        "alpha": alpha,
-        "not_due": sum(row.answers for row in rows if start <= row.hour < end) - sum(row.answers for row in due),
-    }
-    kept = sequential.decide(effect, gates.margin_fail, gates.margin_pass)
-    shown = (
-        "no interval yet" if effect.effect is None else f"{effect.effect:+.1%} [{effect.low:+.1%}, {effect.high:+.1%}]"
-    )
-    reason = f"{gates.kpi} against {who.control.name}: {shown} over {compared.matured} matured answers"
-    if kept == "drop":
-        return Judged(answer="yes", reason=reason, figures=figures)
-    return Judged(answer="no" if kept == "pass" else "undecided", reason=reason, figures=figures)
 
 
 def _finding(  # noqa: PLR0917 - the parts of a finding

@@ -18,8 +18,9 @@ from records import RULES, Answered, Finding
 from stores.lake import Lake
 from stores.ledger import findings
 from stores.segments import SEALED
-from tasks.monitor import chosen, monitor, subjects
+from tasks.monitor import chosen, monitor
 from tasks.profiling import TABLE
+from tasks.timeline import subjects
 from tests.serving.town import NAME
 from tests.tasks.observatory import CUSTOMERS, NOW, Observatory
 
