@@ -208,16 +208,18 @@ def vote(
     _print(submit(_house()[0], model, reviewer, decision, reason, code), as_json)
 
 
-@app.command()
-def bench(question: Annotated[str, typer.Argument(help="quality")], as_json: Json = False) -> None:
-    """Measure against peers; one file of benchmarks/ a question."""
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bench(
+    context: typer.Context, question: Annotated[str, typer.Argument(help="quality, drift, ...")], as_json: Json = False
+) -> None:
+    """Measure against peers; one file of benchmarks/ a question, which takes further options (`bench drift --data NAME`)."""
     import importlib
 
     from benchmarks import questions
 
     if question not in questions():
         raise UsageError("bench", expected=f"one of {questions()}", got=question)
-    importlib.import_module(f"benchmarks.{question}").main(["--json"] if as_json else [])
+    importlib.import_module(f"benchmarks.{question}").main([*context.args, *(["--json"] if as_json else [])])
 
 
 @app.command()
