@@ -43,6 +43,7 @@ class Shift(Record, frozen=True, kw_only=True):
     rows: int
     decided: bool  # False with too few rows: the rest is shown only
     drifted: bool
+    bins: int  # with rows on either side
     psi: float
     expected: float  # PSI that chance and the differences between blocks give on average
     dispersion: float  # how many times more than chance alone; at least 1
@@ -83,9 +84,12 @@ def shifts(references: References, profile: Profile, config: MonitorConfig) -> t
     """The columns of a window that the reference has, in its order. A column with no row at all is left out."""
     known = [column for column in references.columns if column.name in profile.columns]
     found = [_shift(column, profile, config.min_rows) for column in known if profile.columns[column.name].rows]
-    values = [one.p_value for one in found if one.decided]
+    tested = [one.decided and one.bins > 1 for one in found]  # where all is one value on both sides there is no question
+    values = [one.p_value for one, asked in zip(found, tested, strict=True) if asked]
     adjusted = iter(false_discovery_control(values).tolist() if values else [])
-    return tuple(_settled(one, next(adjusted), config) if one.decided else one for one in found)
+    return tuple(
+        _settled(one, next(adjusted), config) if asked else one for one, asked in zip(found, tested, strict=True)
+    )
 
 
 def drifted(references: References, windows: Sequence[Profile], config: MonitorConfig) -> Judged:
@@ -160,6 +164,7 @@ def _shift(column: Column, profile: Profile, min_rows: int) -> Shift:
         rows=counted.rows,
         decided=counted.rows >= min_rows,
         drifted=False,
+        bins=found.bins,
         psi=found.psi,
         expected=(found.bins - 1) * (scale + apart.excess),
         dispersion=1.0 + apart.excess / scale,
@@ -229,13 +234,13 @@ def _settle(figures: Mapping[str, Any]) -> tuple[Answered, str]:
                 times[name] = times.get(name, 0) + 1
     often = max(times.values(), default=0)
     named = ", ".join(sorted(name for name, count in times.items() if count == often))
-    decided = f"{len(windows)} of {most} windows with {limits['min_rows']} answers or more"
+    decided = f"{len(windows)} windows with {limits['min_rows']} answers or more, of the last {most}"
     if often >= needed:
         return "yes", f"{named}: shifted in {often} of {decided}; {needed} make it drift"
     if often + most - len(windows) < needed:
         seen = f"{named} shifted in {often}" if often else "no column shifted"
         return "no", f"{seen} of {decided}; {needed} make it drift"
-    return "undecided", f"{decided}: too few to say whether a column shifted in {needed}"
+    return "undecided", f"only {decided}: too few to say whether a column shifted in {needed}"
 
 
 def _shares(counts: Sequence[int]) -> Floats:
