@@ -9,10 +9,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from checks.policy import evaluate
+from checks.shifts import Judged
 from configs.schema import Config, RetrainConfig, Settings
 from records import RULES, Answered, Finding, Record, ReleasePlan
+from stores.lake import Lake
 from stores.ledger import findings, plans
-from tasks.monitor import Watch, kpi, subjects, timeline, watching
+from tasks import kpi
+from tasks.monitor import Watch, watching
+from tasks.timeline import Timeline, subjects, timeline
 
 QUARTER = timedelta(days=91)
 
@@ -83,17 +87,16 @@ def _window(watch: Watch, history: Sequence[ReleasePlan], told: Finding) -> Wind
     )
 
 
-def _compared(watch: Watch, history: Sequence[ReleasePlan], told: Finding) -> Finding | None:
-    """The KPI finding as of the window's end, under the plan whose comparison has most answers by then."""
+def _compared(watch: Watch, history: Sequence[ReleasePlan], told: Finding) -> Judged | None:
+    """The KPI as of the window's end, under the plan whose comparison has most answers by then."""
     judged = {
         plan.salt: plan
         for plan in history
         if plan.champion.number == told.version and plan.control is not None and plan.mode == "model"
     }
-    found = []
+    recipe, lake, found = watch.config.models[told.model], Lake(watch.settings.lake_uri), []
     for plan in judged.values():
-        subject = subjects(plan)[0]
-        line = timeline(watch, subject)
-        line = type(line)(line.grid, line.rows, told.window_end - timedelta(microseconds=1))
-        found.append(kpi(watch, plan, subject, line))
+        line = timeline(lake, subjects(plan)[0], recipe.monitor, watch.now, None)
+        line = Timeline(line.grid, line.rows, told.window_end - timedelta(microseconds=1))
+        found.append(kpi.judged(watch.ledger, plan, recipe, line)[0])
     return max(found, key=lambda one: int(one.figures.get("matured", 0)), default=None)
