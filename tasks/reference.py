@@ -51,7 +51,7 @@ def training_reference(trial: Trial, fitted: Any, config: ModelConfig, moments: 
     Raises:
         DataError: when the model's `past` has nothing to ask in the whole of it.
     """
-    blocks = [block for block in _blocks(trial, fitted, config, moments, policy) if len(block.inputs)]
+    blocks = _blocks(trial, fitted, config, moments, policy)
     if not blocks:
         days = config.monitor.reference_days
         raise DataError(
@@ -105,40 +105,48 @@ def _blocks(trial: Trial, fitted: Any, config: ModelConfig, moments: Split, poli
     """The blocks, oldest first, each ending where the next begins; what lies before the history is left out."""
     length = timedelta(days=config.monitor.block_days)
     count = max(1, config.monitor.reference_days // config.monitor.block_days)
-    starts = [moments.now - length * back for back in range(count, 0, -1)]
-    tables = trial.known(moments.now)  # what came of a late request may be known after its block
+    first = moments.now - length * count
+    # asked once for all blocks; what came of a late request may be known after its block
+    past = trial.model.past(trial.known(moments.now), first, moments.now, trial.params)
     draw = np.random.default_rng(config.seed)
     blocks = []
-    for start in starts:
-        snapshot = _snapshot(start, moments.cut, timedelta(days=config.split.holdout_days))
+    for start in (first + length * number for number in range(count)):
+        snapshot = _snapshot(start, moments.cut, timedelta(days=config.split.holdout_days), length)
+        asked = [one for one in past if start <= one.time < start + length]
         try:
-            index = trial.index(snapshot)
+            index = trial.index(snapshot) if asked else None
         except DataError:  # the history begins later
             continue
-        asked = trial.model.past(tables, start, start + length, trial.params)
+        if index is None:
+            continue
         if len(asked) > REQUESTS_MOST:
             asked = [asked[at] for at in np.sort(draw.choice(len(asked), size=REQUESTS_MOST, replace=False))]
         inputs = trial.model.observe(index, [one.request for one in asked])
         answers = _answered(trial, fitted, index, asked, policy) if start >= moments.cut else None
-        if answers is not None:  # what is not due yet is missing, it is not a no
-            answers.loc[[one.due > moments.now for one in asked], OUTCOME] = np.nan
         blocks.append(Block(inputs=inputs, said=answers))
     return blocks
 
 
-def _snapshot(start: datetime, cut: datetime, every: timedelta) -> datetime:
+def _snapshot(start: datetime, cut: datetime, held: timedelta, length: timedelta) -> datetime:
     """When the snapshot that a block is seen with was made.
 
-    In the holdout each block has its own, because answers differ from snapshot to snapshot too; before it one serves
+    In the holdout, a quarter of it apart, because answers differ from snapshot to snapshot too; before it one serves
     as long as the holdout is, which is how old a served one gets, and costs less.
     """
-    return start if start >= cut else cut - every * ceil((cut - start) / every)
+    if start < cut:
+        return cut - held * ceil((cut - start) / held)
+    every = max(length, held / 4)
+    return cut + every * ((start - cut) // every)
 
 
 def _answered(trial: Trial, fitted: Any, index: Any, asked: Sequence[Past], policy: Any) -> pd.DataFrame:
     model, requests = trial.model, [one.request for one in asked]
     decided = model.decide(model.predict(fitted, index, requests), requests, index, policy)
-    kpis = [model.kpi(one, past.outcome) for one, past in zip(decided, asked, strict=True)]
+    newest = max(frame[trial.times[name]].max() for name, frame in trial.tables.items())
+    kpis = [
+        model.kpi(one, past.outcome) if past.due <= newest else None  # not known yet
+        for one, past in zip(decided, asked, strict=True)
+    ]
     return said(decided).assign(**{OUTCOME: pd.Series(kpis, dtype="float64")})
 
 

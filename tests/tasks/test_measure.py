@@ -29,7 +29,7 @@ def visits() -> pd.DataFrame:
 
 def recipe(**limits: Any) -> ModelConfig:
     house = load()
-    given = next(iter(house.models.values())).model_dump()
+    given = house.models["recommendation"].model_dump()
     own = {"bias_min_rows": 5, "bootstrap_samples": 200, "overfit_max_gap": 0.2, **limits}
     return ModelConfig.model_validate(given | {"metric": "hit", "gates": given["gates"] | own})
 
