@@ -84,7 +84,9 @@ def shifts(references: References, profile: Profile, config: MonitorConfig) -> t
     """The columns of a window that the reference has, in its order. A column with no row at all is left out."""
     known = [column for column in references.columns if column.name in profile.columns]
     found = [_shift(column, profile, config.min_rows) for column in known if profile.columns[column.name].rows]
-    tested = [one.decided and one.bins > 1 for one in found]  # where all is one value on both sides there is no question
+    tested = [
+        one.decided and one.bins > 1 for one in found
+    ]  # where all is one value on both sides there is no question
     values = [one.p_value for one, asked in zip(found, tested, strict=True) if asked]
     adjusted = iter(false_discovery_control(values).tolist() if values else [])
     return tuple(
