@@ -99,14 +99,14 @@ def _days(one: Window) -> tuple[float, float]:
 
 def _shifts(axes: Axes, found: Sequence[Window], floor: float) -> None:
     for one in found:
-        (start, width), height = _days(one), one.psi or 0.0
+        (start, width), height = _days(one), one.psi
         axes.bar(start, height, width=width, align="edge", color=ANSWERS[one.drift], edgecolor="white")
         if one.drifted:
             axes.annotate(
-                one.worst, (start, height), fontsize=6.5, rotation=35, xytext=(4, 1), textcoords="offset points"
+                one.surest, (start, height), fontsize=6.5, rotation=35, xytext=(4, 1), textcoords="offset points"
             )
     axes.axhline(floor, color="#666", linewidth=0.8, linestyle=":")
-    axes.set_ylabel("worst PSI\nof a column")
+    axes.set_ylabel("PSI of the\nsurest shift")
     axes.margins(y=0.25)
     _legend(axes, {f"drift: {name}": colour for name, colour in ANSWERS.items()})
 

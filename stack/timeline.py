@@ -30,8 +30,8 @@ class Window(Record, frozen=True, kw_only=True):
     answers: int
     drift: Answered
     drifted: tuple[str, ...]  # columns of this window alone
-    worst: str
-    psi: float | None
+    surest: str  # the column whose shift is least likely chance
+    psi: float  # its
     kpi: Answered
     effect: float | None  # relative to the control, over the last kpi_windows windows
     low: float | None
@@ -68,7 +68,8 @@ def _window(watch: Watch, history: Sequence[ReleasePlan], told: Finding) -> Wind
     answer: Answered = compared.answer if compared else "undecided"
     outcome = evaluate(watch.config.decisions, "champion", "no", told.answer, answer)
     figures, effect = told.figures, compared.figures if compared else {}
-    worst = figures.get("worst") or {}
+    columns = [(one["adjusted"], -one["psi"], name) for name, one in figures["columns"].items() if one["decided"]]
+    _, negative, surest = min(columns, default=(1.0, 0.0, ""))
     return Window(
         start=told.window_start,
         end=told.window_end,
@@ -76,8 +77,8 @@ def _window(watch: Watch, history: Sequence[ReleasePlan], told: Finding) -> Wind
         answers=int(figures["answers"]),
         drift=told.answer,
         drifted=tuple(name for name, one in figures["columns"].items() if one["drifted"]),
-        worst=str(worst.get("column", "")),
-        psi=worst.get("psi"),
+        surest=surest,
+        psi=-negative,
         kpi=answer,
         effect=effect.get("effect"),
         low=effect.get("low"),
