@@ -114,6 +114,7 @@ def _ruled(demo: Demo, telling: Telling, row: str) -> Ruling:
     demo.runs.complete("monitor/monitor", {"model": MODEL}, seconds=180)
     ruling = until(lambda: _newest(demo, asked, row), f"a ruling {row!r}", 30)
     telling.say(f"{ruling.level}, row {ruling.row!r} of the decision table: {ruling.reason}")
+    demo.story.reports[f"monitor, {row.replace('_', ' ')}"] = demo.page(f"monitor/{MODEL}/v*[0-9].html")
     return ruling
 
 

@@ -1,7 +1,7 @@
 """Makes the page of a model's newest window: our figures at once, then Evidently's from a sample of its answers.
 
 Reads findings just written, journals and the artifact's reference; writes `home/pages/monitor`. Called by the monitor
-flow. Evidently is only asked when the window is not the one it was asked about last, or is said to drift now.
+flow, which may leave Evidently out.
 """
 
 from __future__ import annotations
