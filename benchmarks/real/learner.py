@@ -107,8 +107,8 @@ def _numbers(series: Series, begin: int, cut: int) -> Floats:
     for one in series.watched:
         values = series.rows[one.name]
         if one.dtype == "string":
-            learned = sorted(values.iloc[begin:cut].unique())
-            codes = pd.Categorical(values, categories=learned).codes.astype(np.float64)
+            learned = pd.Index(sorted(values.iloc[begin:cut].unique()))
+            codes = learned.get_indexer(values).astype(np.float64)
             columns.append(np.where(codes < 0, np.nan, codes))
         else:
             columns.append(values.to_numpy(dtype=np.float64))

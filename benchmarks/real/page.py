@@ -71,7 +71,7 @@ def quiet_page(folder: Path, facts: Mapping[str, Mapping[str, Mapping[str, float
     axis.set_xticks(range(len(facts)), list(facts))
     axis.set_ylabel("quarters with a false alarm")
     axis.set_ylim(0, 1.05)
-    axis.legend(loc="outside upper center", ncols=len(rules), frameon=False)
+    figure.legend(loc="outside upper center", ncols=len(rules), frameon=False)
     return write(folder, "quiet", {"series": None, "facts": facts, "plot": _svg(figure)})
 
 
