@@ -97,6 +97,7 @@ def play(demo: Demo) -> None:
     corrupt_artifact(demo)
     rules_and_back(demo)
     one_answer_back_to_the_rows(demo)
+    demo.traffic.pace = season.SEASON_PACE  # from here on weeks go by
     corrupt_batch(demo)
     season.season(demo, pd.read_parquet(ORDERS))
     season.drift_alone(demo)

@@ -32,7 +32,6 @@ REAL_UNTIL, PLANTED_UNTIL = (
 def season(demo: Demo, orders: pd.DataFrame) -> None:
     """The weeks to the ninth of December, as they were."""
     with demo.chapters.chapter("The season: real orders to the ninth of December") as telling:
-        demo.traffic.pace = SEASON_PACE
         _ingested(demo, REAL_UNTIL, lambda: demo.traffic.waiting)
         telling.say(revenue_in_words(orders))
         telling.say(f"{len(demo.traffic.sent):,} requests so far; the batches to {REAL_UNTIL} are taken in")
