@@ -97,7 +97,8 @@ def _opened(stage: ExitStack, chosen: Settings, story: Story, chapters: Chapters
         stack = stage.enter_context(Stack(chosen))
         start(stack)
         telling.say(f"on free loopback ports; logs in {chosen.home / 'logs'}")
-    stream = iter(replay.orders(ORDERS, replay.SEASON_START))
+    real = replay.orders(ORDERS, replay.SEASON_START)
+    stream = iter([order for order in real if order.at < season.PAUSE])
     story.links = {
         "Prefect: runs and approvals": stack.settings.prefect_ui_url,
         "MLflow: experiments and versions": stack.settings.mlflow_url,

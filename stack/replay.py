@@ -85,7 +85,7 @@ class Traffic:
         self._thread.start()
 
     def then(self, orders: Sequence[Order]) -> None:
-        """The last orders to go on with."""
+        """The last orders to go on with, once those before are sent."""
         self.stream, self.waiting, self.more = iter(orders), False, False
 
     def stop(self) -> None:

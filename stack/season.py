@@ -30,8 +30,8 @@ REAL_UNTIL, PLANTED_UNTIL = (
 
 
 def season(demo: Demo, orders: pd.DataFrame) -> None:
-    """The weeks to the ninth of December, as they were."""
-    with demo.chapters.chapter("The season: real orders to the ninth of December") as telling:
+    """The weeks to the seventh of November, as they were."""
+    with demo.chapters.chapter(f"The season: real orders to {PAUSE:%B %-d}") as telling:
         _ingested(demo, REAL_UNTIL, lambda: demo.traffic.waiting)
         telling.say(revenue_in_words(orders))
         telling.say(f"{len(demo.traffic.sent):,} requests so far; the batches to {REAL_UNTIL} are taken in")
@@ -49,10 +49,12 @@ def drift_alone(demo: Demo) -> None:
 
 def planted_drift(demo: Demo) -> None:
     """The customers change their numbers: what was learned of one is held against another."""
-    with demo.chapters.chapter("A planted drift: every customer gets another one's number") as telling:
+    with demo.chapters.chapter(
+        "The rest of the season; then a planted drift: every customer gets another's number"
+    ) as telling:
         demo.traffic.pace = SEASON_PACE
         _ingested(demo, PLANTED_UNTIL, lambda: demo.traffic.done)
-        telling.say("the autumn comes again 15 weeks later, with the numbers drawn anew; nobody tells the model")
+        telling.say("after the real orders the autumn comes again, 15 weeks later, with the numbers drawn anew")
         telling.say(f"{len(demo.traffic.sent):,} requests so far; the batches to {PLANTED_UNTIL} are taken in")
 
 
@@ -78,8 +80,8 @@ def revenue_in_words(orders: pd.DataFrame) -> str:
     revenue = weekly_revenue(orders)
     first, most = revenue.iloc[0], revenue.max()
     return (
-        f"revenue of a week: {first / 1000:,.0f} thousand pounds in the first of September, {most / 1000:,.0f} thousand "
-        f"in that of {revenue.idxmax():%B %d}; the season is real drift, and no reason to retrain by itself"
+        f"revenue of a week: {first / 1000:,.0f} thousand pounds in the first of September, on its way to {most / 1000:,.0f} "
+        f"thousand in that of {revenue.idxmax():%B %-d}; the season is real drift, and no reason to retrain by itself"
     )
 
 
