@@ -7,7 +7,7 @@ the guard and by the trigger of prefect.yaml. Called by `stack.chapters`, whose 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 
 EXPORT = "planted_export.parquet"  # below the demo's home
 SEASON_PACE = 150.0  # requests a second while weeks go by
-REAL_UNTIL, PLANTED_UNTIL = (
-    "2011-11",
-    "2012-03",
-)  # last batches: the month in which both meet comes with the planted ones
+PAUSE = datetime(2011, 11, 7, tzinfo=UTC)  # a window ends here, and the first monitor run looks back
+REAL_UNTIL, PLANTED_UNTIL = "2011-10", "2012-03"  # last batches taken in before the pause, and at the end
 
 
 def season(demo: Demo, orders: pd.DataFrame) -> None:
