@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stack.chapters import Demo
 
 EXPORT = "planted_export.parquet"  # below the demo's home
-SEASON_PACE = 150.0  # requests a second while weeks go by
+SEASON_PACE = 220.0  # requests a second while weeks go by
 PAUSE = datetime(2011, 11, 7, tzinfo=UTC)  # a window ends here, and the first monitor run looks back
 REAL_UNTIL, PLANTED_UNTIL = "2011-10", "2012-03"  # last batches taken in before the pause, and at the end
 
@@ -38,7 +38,7 @@ def season(demo: Demo, orders: pd.DataFrame) -> None:
 def drift_alone(demo: Demo) -> None:
     """Drift is seen; the KPI holds, so nothing is retrained."""
     with demo.chapters.chapter("The monitors catch up: drift, and the KPI holds") as telling:
-        ruling = _ruled(demo, telling, "drift")
+        ruling = _ruled(demo, telling, "drift", report=True)
         plan = demo.plan()
         if not plan.frozen or plan.champion.is_rules or "retrain" in ruling.actions:
             raise StackError("drift alone", expected="a freeze and nothing else", got=plan.reason)
@@ -59,7 +59,7 @@ def planted_drift(demo: Demo) -> None:
 def drift_with_drop(demo: Demo) -> None:
     """Drift and a KPI drop: the guard takes the champion back, freezes, and asks for a retraining."""
     with demo.chapters.chapter("Drift and a KPI drop: rollback, freeze, retraining asked for") as telling:
-        ruling = _ruled(demo, telling, "drift_and_drop")
+        ruling = _ruled(demo, telling, "drift_and_drop", report=False)
         plan = demo.plan()
         if not plan.frozen or not plan.champion.is_rules or "retrain" not in ruling.actions:
             raise StackError("drift and drop", expected="rollback, freeze, retraining", got=plan.reason)
@@ -105,12 +105,12 @@ def _ingested(demo: Demo, last: str, over: Callable[[], bool]) -> None:
         raise StackError(f"ingest to {last}", expected="COMPLETED", got=f"{kind}: {message}")
 
 
-def _ruled(demo: Demo, telling: Telling, row: str) -> Ruling:
-    """Runs the monitor and waits for the guard's ruling on what it found."""
+def _ruled(demo: Demo, telling: Telling, row: str, *, report: bool) -> Ruling:
+    """Runs the monitor, with Evidently's report or without, and waits for the guard's ruling on what it found."""
     from stack.chapters import MODEL
 
     asked = utc_now()
-    demo.runs.complete("monitor/monitor", {"model": MODEL}, seconds=180)
+    demo.runs.complete("monitor/monitor", {"model": MODEL, "report": report}, seconds=180)
     ruling = until(lambda: _newest(demo, asked, row), f"a ruling {row!r}", 30)
     telling.say(f"{ruling.level}, row {ruling.row!r} of the decision table: {ruling.reason}")
     demo.story.reports[f"monitor, {row.replace('_', ' ')}"] = demo.page(f"monitor/{MODEL}/v*[0-9].html")
