@@ -78,7 +78,7 @@ def role_of(plan: ReleasePlan) -> Role:
 def about(
     findings: Iterable[Finding], version: int, since: datetime, at: datetime, handled: Handled
 ) -> tuple[Finding, ...]:
-    """The newest unexpired finding of each kind that is about the arm as it answers now.
+    """The unexpired finding of each kind over the newest window that is about the arm as it answers now.
 
     Drift and KPI are about a version, and about its time since `since`. Corruption of stream or journal, and of a batch,
     are about what comes in, whoever answers; still an arm's own finding outranks another's, which may not be able to read
@@ -104,14 +104,21 @@ def _worst(corruption: list[Finding], version: int) -> Finding:
     return last.get(version) or min(last.values(), key=lambda one: WORST_FIRST[one.answer])
 
 
-def clean_windows(findings: Iterable[Finding], version: int, since: datetime, at: datetime) -> tuple[datetime, ...]:
-    """Ends of the windows that were found without drift since the last one with it; an undecided one does not count."""
+def clean_windows(
+    findings: Iterable[Finding], version: int, since: datetime, at: datetime, after: datetime | None = None
+) -> tuple[datetime, ...]:
+    """Ends of the windows without drift since the last one with it; an undecided one does not count.
+
+    Args:
+        since: the freeze, and when the arm began to answer (wall clock); what was found before does not count.
+        after: end of the window that was frozen for (event time); a window that ended by then, looked at again, does not count.
+    """
     ends: dict[datetime, None] = {}
     drift = [one for one in findings if one.kind == "drift" and one.version == version and since <= one.found_at <= at]
     for one in sorted(drift, key=_age):
         if one.answer == "yes":
             ends.clear()
-        elif one.answer == "no":
+        elif one.answer == "no" and (after is None or one.window_end > after):
             ends[one.window_end] = None
     return tuple(ends)
 
@@ -145,4 +152,4 @@ def _concerns(one: Finding, version: int, since: datetime, handled: Handled) -> 
 
 
 def _age(one: Finding) -> tuple[datetime, datetime, int, str]:
-    return one.found_at, one.window_end, -WORST_FIRST[one.answer], one.id
+    return one.window_end, one.found_at, -WORST_FIRST[one.answer], one.id

@@ -70,7 +70,7 @@ def _facts(  # noqa: PLR0917 - the parts of the facts, each gathered on its own
         findings=about(found, version, begun, at, history.handled),
         judged=said,
         standing=stands,
-        clean=clean_windows(found, version, max(begun, since.frozen), at) if plan.frozen else (),
+        clean=clean_windows(found, version, max(begun, since.frozen), at, history.frozen_on) if plan.frozen else (),
         requested=tuple(history.requested),
         silent=silent_kinds(found, begun, at, grace, missed) if role == "champion" else (),
         before=history.before(slot, version),

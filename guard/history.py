@@ -25,6 +25,7 @@ class History:
     settled: dict[Slot, Ruling] = field(default_factory=dict)  # the newest that was not inconclusive
     requested: list[datetime] = field(default_factory=list)  # retrainings
     handled: dict[tuple[str, int], datetime] = field(default_factory=dict)  # windows on which a model was taken back
+    frozen_on: datetime | None = None  # end of the window whose drift was last frozen for
 
     def add(self, ruling: Ruling) -> None:
         """The next one, in the order they were made."""
@@ -34,6 +35,9 @@ class History:
             self.settled[slot] = ruling
         if "retrain" in ruling.actions:
             self.requested.append(ruling.at)
+        if "freeze" in ruling.actions:
+            drifted = [one.window_end for one in facts_of(ruling).findings if one.kind == DRIFT and one.answer == "yes"]
+            self.frozen_on = max(drifted, default=self.frozen_on)
         for subject, end in taken_back([ruling]).items():
             self.handled[subject] = max(end, self.handled.get(subject, end))
 

@@ -47,6 +47,17 @@ def test_the_newest_of_each_kind_counts() -> None:
     assert chosen(found(hours=0), found(answer="no", hours=0.5), found("kpi", "no")) == {"drift": "no", "kpi": "no"}
 
 
+@pytest.mark.parametrize("kind", ["drift", "kpi", "corruption"])
+def test_an_older_window_looked_at_later_outranks_no_newer_one(kind: str) -> None:
+    newer, older = found(kind, "no", day=9), found(kind, day=1, hours=0.5)
+    assert chosen(newer, older) == chosen(older, newer) == {kind: "no"}
+
+
+def test_an_older_drift_found_later_does_not_undo_clean_windows() -> None:
+    clean, old = found(answer="no", day=9), found(day=1, hours=0.5)
+    assert clean_windows([clean, old], 2, NOON, NOON + HOUR) == (NOON + timedelta(days=9),)
+
+
 @pytest.mark.parametrize(
     ("one", "counts"),
     [
@@ -92,6 +103,8 @@ def test_clean_windows_are_counted_by_window_since_the_last_drift() -> None:
     last = found(answer="no", day=5, hours=5)
     ends = clean_windows([*run, again, unsure, last], 2, NOON, NOON + 6 * HOUR)
     assert ends == (NOON + timedelta(days=3), NOON + timedelta(days=5))
+    after = NOON + timedelta(days=3)
+    assert clean_windows([*run, last], 2, NOON, NOON + 6 * HOUR, after) == (NOON + timedelta(days=5),)
     assert clean_windows([last], 1, NOON, NOON + 6 * HOUR) == ()
     assert clean_windows([last], 2, NOON + 5.5 * HOUR, NOON + 6 * HOUR) == ()
 

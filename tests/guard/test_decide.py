@@ -84,6 +84,17 @@ def test_drift_and_a_drop_go_the_whole_way_once(two: Town) -> None:
     assert alert.body["evidence"]["incident"] == incident.id
 
 
+def test_an_old_window_looked_at_again_takes_no_model_back(two: Town) -> None:
+    guard = two.guard()
+    two.runs = 50
+    two.find(WELL)
+    ticks(guard, two, 2)
+    two.runs = 5
+    two.find(BAD)
+    ticks(guard, two, 2)
+    assert two.plan().champion.number == 2
+
+
 def test_a_drop_alone_is_rolled_back_and_not_retrained_on(two: Town) -> None:
     two.find(corruption="no", drift="no", kpi="yes")
     ticks(two.guard(), two)
@@ -291,6 +302,17 @@ class TestFreeze:
         findings.save(two.ledgers["flow"], again, "monitor")
         ticks(guard, two, 2)
         assert two.plan().frozen
+
+    def test_windows_of_before_the_freeze_that_are_looked_at_again_do_not_lift_it(self, two: Town) -> None:
+        guard = two.guard()
+        two.runs = 50
+        two.find(corruption="no", drift="yes", kpi="no")
+        ticks(guard, two, 2)
+        for two.runs in (10, 11, 12, 49):
+            two.find(WELL)
+            ticks(guard, two, 2)
+        assert two.plan().frozen
+        assert two.rows()[-1] == "drift"
 
     @pytest.mark.parametrize("first", [True, False], ids=["before the drift", "after it"])
     def test_an_operators_freeze_is_never_lifted(self, two: Town, first: bool) -> None:
