@@ -53,8 +53,13 @@ def body_of(line: bytes) -> tuple[bytes, bytes] | None:
     return (letter, body) if letter in _DECODERS and b"%08x" % zlib.crc32(body) == crc else None
 
 
+def intact(line: bytes) -> bool:
+    """Whether a line fits its checksum, though a newer release may have written it in a way we do not know."""
+    return b"%08x" % zlib.crc32(line[11:].rstrip(b"\n")) == line[2:10]
+
+
 def entry_of(line: bytes) -> Entry | None:
-    """What a line says, or None when it is torn or changed."""
+    """What a line says, or None when it is torn or changed, or from a newer release (see `intact`)."""
     found = body_of(line)
     try:
         return _DECODERS[found[0]].decode(found[1]) if found else None

@@ -50,6 +50,7 @@ SCHEMA = pa.schema(
         ("aside", pa.int64()),  # answers whose event time lies ahead of the clock
         ("unreadable", pa.int64()),  # requests the model cannot read
         ("damaged", pa.int64()),  # lines that do not fit their checksum
+        ("unknown", pa.int64()),  # lines that do, of a newer release
         ("newest_event", UTC_TIME),
         ("newest_received", UTC_TIME),
         ("read_at", UTC_TIME),
@@ -132,6 +133,8 @@ def read_journals(settings: Settings, config: Config, ledger: Ledger, eyes: Eyes
             marks = {segment: end for (replica, segment), end in done.items() if replica == folder.name}
             for stretch in stretches(folder, marks):
                 rows = _rows(stretch, serving, eyes, now)
+                if stretch.unknown:
+                    log.warning("%d lines of %s are of a newer release", stretch.unknown, stretch.segment)
                 key = f"{TABLE}:{stretch.replica}:{stretch.segment}:{stretch.start}"
                 lake.append(TABLE, pa.Table.from_pylist(rows, schema=SCHEMA), key, 1)
                 read += len(stretch.entries)
@@ -174,6 +177,7 @@ def _rows(stretch: Stretch, serving: dict[str, ReleasePlan], eyes: Eyes, now: da
                 "aside": 0,
                 "unreadable": group.unreadable,
                 "damaged": 0,
+                "unknown": 0,
                 "newest_event": max((one.event_time for one in group.answers), default=None),
                 "newest_received": max((one.received_at for one in group.answers), default=None),
                 "read_at": now,
@@ -181,7 +185,8 @@ def _rows(stretch: Stretch, serving: dict[str, ReleasePlan], eyes: Eyes, now: da
             }
         )
     mark = dict.fromkeys(("newest_event", "newest_received")) | {"hour": now, "artifact": "", "profile": ""}
-    counts = {"answers": 0, "unreadable": 0, "aside": aside, "damaged": stretch.damaged}
+    counts = {"answers": 0, "unreadable": 0, "aside": aside}
+    counts |= {"damaged": stretch.damaged, "unknown": stretch.unknown}
     return [*rows, {**place, **mark, **counts, "model": "", "version": RULES, "read_at": now}]
 
 

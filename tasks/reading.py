@@ -1,7 +1,8 @@
 """Reads the journals as the monitor needs them: what stands beyond a watermark, and the answers that feedback is about.
 
 Reads only. A torn end is left for the next time; a bad line with good ones after it is counted, and the good ones are
-read. A segment that is there twice is read once. Called by `tasks.profiling` and `tasks.pages`.
+read. A line of a newer release is counted apart: it is no damage. A segment that is there twice is read once. Called by
+`tasks.profiling` and `tasks.pages`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from checks.prediction_ids import parse
 from records import Answer, Feedback
-from stores.segments import SEALED, Entry, Segment, content, entry_of, lines, segments
+from stores.segments import SEALED, Entry, Segment, content, entry_of, intact, lines, segments
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Stretch:
     end: int
     entries: tuple[Entry, ...]
     damaged: int  # lines that do not fit their checksum
+    unknown: int  # lines that do, of a kind or with a field that we do not know: a newer replica wrote them
 
     @property
     def replica(self) -> str:
@@ -52,16 +54,17 @@ def stretches(folder: Path, marks: Mapping[str, int]) -> Iterator[Stretch]:
 
 def _stretch(folder: Path, segment: Segment, start: int) -> Stretch:
     entries: list[Entry] = []
-    end, damaged, waiting = start, 0, 0
+    end, damaged, waiting, unknown = start, 0, 0, 0
     closed = segment.path.suffix == SEALED  # nobody writes there any more: a whole line that is bad stays bad
     for offset, line in lines(content(segment.path, start)):
-        entry = entry_of(line)
-        waiting += entry is None
+        entry, good = entry_of(line), intact(line)
+        waiting += not good
+        unknown += good and entry is None
         if entry is not None:
             entries.append(entry)
-        if entry is not None or closed:
+        if good or closed:
             damaged, waiting, end = damaged + waiting, 0, start + offset + len(line)
-    return Stretch(folder, segment.path.stem, start, end, tuple(entries), damaged)
+    return Stretch(folder, segment.path.stem, start, end, tuple(entries), damaged, unknown)
 
 
 def earlier(stretch: Stretch, wanted: Sequence[str]) -> dict[str, Answer]:

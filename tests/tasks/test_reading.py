@@ -1,0 +1,55 @@
+"""Reading the journals: damage, lines of a newer release, and segments that changed behind the watermark."""
+
+from __future__ import annotations
+
+import zlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from records import Answer
+from stores.segments import SEALED, line_of
+from tasks.reading import Stretch, stretches
+
+NOW = datetime(2026, 11, 10, tzinfo=UTC)
+
+
+def line(number: int) -> bytes:
+    entry = Answer(
+        prediction_id=f"id-{number}", model="m", arm="champion", version=1, artifact="a", revision=1, event_time=NOW,
+        received_at=NOW, subject="p1_x", bucket=1, decision={"items": [str(number)]}, overruled=False, features=None,
+        salt="s",
+    )  # fmt: skip
+    return line_of(entry)
+
+
+def newer(number: int) -> bytes:
+    """As a replica of a later release writes it: one field more."""
+    body = msgspec.json.encode({**msgspec.json.decode(line(number)[11:-1]), "region": "eu"})
+    return b"a %08x %b\n" % (zlib.crc32(body), body)
+
+
+def segment(folder: Path, *parts: bytes, suffix: str = SEALED) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / f"1-100{suffix}"
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+def only(folder: Path) -> Stretch:
+    (found,) = stretches(folder, {})
+    return found
+
+
+def test_a_line_of_a_newer_release_is_no_damage(tmp_path: Path) -> None:
+    segment(tmp_path, line(1), newer(2), line(3), b"z" + line(4)[1:])  # a letter we do not know, too
+    found = only(tmp_path)
+    assert (len(found.entries), found.damaged, found.unknown) == (2, 0, 2)
+    assert found.end == sum(map(len, (line(1), newer(2), line(3), line(4))))
+
+
+def test_a_line_that_does_not_fit_its_checksum_is_damage(tmp_path: Path) -> None:
+    segment(tmp_path, line(1), newer(2).replace(b"eu", b"us"), line(3))
+    found = only(tmp_path)
+    assert (len(found.entries), found.damaged, found.unknown) == (2, 1, 0)
