@@ -20,7 +20,7 @@ import pyarrow as pa
 from checks.prediction_ids import parse
 from checks.profiles import EMPTY, Profile, References, add, profile
 from configs.schema import Config, Settings
-from errors import NotFound, TamperError
+from errors import GrownetError, NotFound
 from models.contract import Decided, Model, find
 from records import RULES, Answer, Feedback, ReleasePlan
 from stores.artifacts import Artifacts
@@ -35,6 +35,7 @@ from tasks.writing import alone
 log = logging.getLogger("grownet.monitor")
 TABLE = "profiles"
 AHEAD = timedelta(hours=1)  # an event time so much later than the clock is set aside: it would move the windows
+ODD = (GrownetError, msgspec.MsgspecError, KeyError, TypeError, ValueError)  # what odd bundles and odd lines raise
 UTC_TIME = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(
     [
@@ -48,7 +49,7 @@ SCHEMA = pa.schema(
         ("hour", UTC_TIME),  # of event time
         ("answers", pa.int64()),
         ("aside", pa.int64()),  # answers whose event time lies ahead of the clock
-        ("unreadable", pa.int64()),  # requests the model cannot read
+        ("unreadable", pa.int64()),  # requests the model cannot read, and answers without a decision
         ("damaged", pa.int64()),  # lines that do not fit their checksum
         ("unknown", pa.int64()),  # lines that do, of a newer release
         ("newest_event", UTC_TIME),
@@ -84,6 +85,15 @@ class Eyes:
             self._known[artifact] = self._load(model, artifact) if artifact else None
         return self._known[artifact]
 
+    def fail(self, model: str, artifact: str, error: Exception) -> None:
+        """Says that an artifact cannot look at something; what it was asked about has no profile."""
+        log.error("artifact %s of %s cannot be monitored: %r", artifact[:12], model, error)
+        self.broken[artifact] = str(error) if isinstance(error, GrownetError) else repr(error)
+
+    def shut(self) -> None:
+        """Those that failed on something judge nothing in this run: a part of their windows is missing."""
+        self._known |= dict.fromkeys(self.broken)
+
     def _load(self, model: str, artifact: str) -> Eye | None:
         try:
             bundle = self._artifacts.bundle(artifact)
@@ -92,9 +102,8 @@ class Eyes:
             references, sample = reference.opened(bundle.reference)
             module = find(model)
             index = module.index(self._artifacts.frame(bundle.manifest.features))
-        except (NotFound, TamperError) as error:
-            log.error("artifact %s of %s cannot be monitored: %s", artifact[:12], model, error)
-            self.broken[artifact] = str(error)
+        except ODD as error:
+            self.fail(model, artifact, error)
             return None
         return Eye(module, references, sample, index, bundle.manifest.trained_until)
 
@@ -138,6 +147,7 @@ def read_journals(settings: Settings, config: Config, ledger: Ledger, eyes: Eyes
                 key = f"{TABLE}:{stretch.replica}:{stretch.segment}:{stretch.start}"
                 lake.append(TABLE, pa.Table.from_pylist(rows, schema=SCHEMA), key, 1)
                 read += len(stretch.entries)
+    eyes.shut()
     return read
 
 
@@ -168,7 +178,11 @@ def _rows(stretch: Stretch, serving: dict[str, ReleasePlan], eyes: Eyes, now: da
     place = {"replica": stretch.replica, "segment": stretch.segment, "start": stretch.start, "end": stretch.end}
     rows = []
     for key, group in sorted(_grouped(stretch, answers, serving).items()):
-        counted = _profile(group, eyes.of(key.model, key.artifact))
+        try:
+            counted = _profile(group, eyes.of(key.model, key.artifact))
+        except ODD as error:
+            eyes.fail(key.model, key.artifact, error)
+            counted = EMPTY
         rows.append(
             {
                 **place,
@@ -253,8 +267,9 @@ def _profile(group: Group, eye: Eye | None) -> Profile:
         inputs, group.unreadable = observed(eye, group.answers)
         whole = profile(eye.references, inputs) if len(inputs) else EMPTY
     model_lines = [one for one in (*group.answers, *group.beside) if one.version != RULES]
-    if model_lines:
-        decided = [msgspec.convert(one.decision, Decided) for one in model_lines]
+    decided = _decisions(model_lines)
+    group.unreadable += len(model_lines) - len(decided)
+    if decided:
         whole = add(whole, profile(eye.references, reference.said(decided)))
     kpis = _kpis(eye.module, group.outcomes)
     if kpis:
@@ -263,14 +278,26 @@ def _profile(group: Group, eye: Eye | None) -> Profile:
     return whole
 
 
+def _decisions(lines: Sequence[Answer]) -> list[Decided]:
+    """What was decided; a line without a decision, or with one of another shape, is left out."""
+    found = []
+    for line in lines:
+        try:
+            found.append(msgspec.convert(line.decision, Decided))
+        except msgspec.ValidationError:
+            continue
+    return found
+
+
 def _kpis(module: Model, outcomes: Sequence[tuple[Answer, Any]]) -> list[float]:
-    """The KPI of each answer of a model; an outcome that does not fit the model is left out."""
+    """The KPI of each answer of a model; an outcome that does not fit the model, or a decision that is none, is left out."""
     found = []
     for line, outcome in outcomes:
         if line.version != RULES:
             try:
                 known = msgspec.convert(outcome, module.Outcome, strict=True)
+                decided = msgspec.convert(line.decision, Decided)
             except msgspec.ValidationError:
                 continue
-            found.append(module.kpi(msgspec.convert(line.decision, Decided), known))
+            found.append(module.kpi(decided, known))
     return found

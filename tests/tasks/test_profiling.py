@@ -1,0 +1,88 @@
+"""Profile rows of the journals: one odd line or bundle blinds nobody, and what changed on the disk counts once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from msgspec.structs import replace
+
+from models import recommendation
+from records import Finding
+from stores.lake import Lake
+from tasks.profiling import TABLE
+from tests.tasks.observatory import NOW, Observatory
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with version 1 at 100 %; each test has a copy."""
+    folder = tmp_path_factory.mktemp("observatory") / "home"
+    made = Observatory(folder)
+    made.watched()
+    made.close()
+    return folder
+
+
+@pytest.fixture
+def town(built: Path, tmp_path: Path) -> Iterator[Observatory]:
+    shutil.copytree(built, tmp_path / "home")
+    made = Observatory(tmp_path / "home")
+    made.prepare()
+    yield made
+    made.close()
+
+
+def table(town: Observatory) -> pd.DataFrame:
+    return Lake(town.settings.lake_uri).read(TABLE)
+
+
+def corruption(found: list[Finding]) -> Finding:
+    return next(one for one in found if one.kind == "corruption")
+
+
+@pytest.mark.parametrize("decision", [None, {"what": 1, "items": 7}])
+def test_an_answer_without_a_decision_is_unreadable_and_the_others_count(town: Observatory, decision: Any) -> None:
+    lines = town.answers(NOW - DAY, 60)
+    town.journal().append(*[replace(one, decision=decision) if at == 3 else one for at, one in enumerate(lines)])
+    assert corruption(town.monitor()).answer == "no"
+    rows = table(town)
+    assert (rows["answers"].sum(), rows["unreadable"].sum()) == (60, 1)
+
+
+def test_a_bundle_that_raises_is_said_to_be_broken_and_the_mark_is_kept(
+    town: Observatory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other(_: pd.DataFrame) -> None:
+        raise KeyError("column of another release")
+
+    town.said(NOW - DAY, 60)
+    monkeypatch.setattr(recommendation, "index", other)
+    found = corruption(town.monitor())
+    assert (found.answer, found.where) == ("yes", "snapshot")
+    assert "column of another release" in found.reason
+    assert table(town)["answers"].sum() == 60
+    assert town.read() == 0
+
+
+def test_a_model_that_raises_on_what_it_is_asked_blinds_no_run(
+    town: Observatory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(*_: Any) -> None:
+        raise ValueError("shapes differ")
+
+    town.said(NOW - DAY, 60)
+    with monkeypatch.context() as patched:
+        patched.setattr(recommendation, "observe", odd)
+        found = corruption(town.monitor())
+    assert (found.answer, found.where) == ("yes", "snapshot")
+    assert "shapes differ" in found.reason
+    town.said(NOW - HOUR, 1)
+    assert town.read() == 1
