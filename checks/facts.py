@@ -68,6 +68,7 @@ class Facts(Record, frozen=True, kw_only=True):
     before: str  # row of the last ruling that was not inconclusive, or empty
     limits: Limits
     at: datetime
+    known: tuple[str, ...] = ()  # what went on already when people last lifted a freeze: drift, batch, kpi
 
 
 def role_of(plan: ReleasePlan) -> Role:

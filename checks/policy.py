@@ -154,6 +154,9 @@ def _effective(facts: Facts, outcome: Outcome) -> tuple[tuple[Action, ...], list
     if "retrain" in wanted and (why_not := retrain_refused(facts)):
         wanted.remove("retrain")
         notes.append(f"no retraining is asked for: {why_not}")
+    if "freeze" in wanted and _people_know(facts, outcome.row):
+        wanted.remove("freeze")
+        notes.append(f"people lifted a freeze knowing of this {outcome.row.freezes_for}, so it does not come back")
     if "unfreeze" in wanted and (wait := _still_frozen(facts)) is not None:
         wanted.remove("unfreeze")
         notes += [wait] if wait else []
@@ -172,6 +175,12 @@ def _changes(facts: Facts, action: Action, row: Row) -> bool:
     if action == "freeze":
         return not stands.frozen or (stands.frozen_for == DRIFT and row.freezes_for != DRIFT)
     return True
+
+
+def _people_know(facts: Facts, row: Row) -> bool:
+    """Whether people lifted a freeze while what this row freezes for went on already, and no drop came since."""
+    fell = kpi_of(facts) == "yes" and "kpi" not in facts.known
+    return row.freezes_for in facts.known and not fell and _changes(facts, "freeze", row)
 
 
 def _still_frozen(facts: Facts) -> str | None:

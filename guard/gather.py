@@ -59,6 +59,8 @@ def _facts(  # noqa: PLR0917 - the parts of the facts, each gathered on its own
     version = _version(plan, role)
     begun = since.canary if role == "canary" else since.answering
     found = watch.told.findings
+    told = about(found, version, begun, at, history.handled)
+    refused = [one for one in told if one.kind == "batch" and one.answer == "yes"]
     last = history.last.get(slot)
     missed = facts_of(last).silent if last is not None else ()
     grace = model.monitor.finding_seconds
@@ -67,7 +69,7 @@ def _facts(  # noqa: PLR0917 - the parts of the facts, each gathered on its own
         role=role,
         revision=plan.revision,
         version=version,
-        findings=about(found, version, begun, at, history.handled),
+        findings=told,
         judged=said,
         standing=stands,
         clean=clean_windows(found, version, max(begun, since.frozen), at, history.frozen_on) if plan.frozen else (),
@@ -80,6 +82,7 @@ def _facts(  # noqa: PLR0917 - the parts of the facts, each gathered on its own
             max_per_quarter=model.retrain.max_per_quarter,
         ),
         at=at,
+        known=history.known(version, refused, begun, since.lifted),
     )
 
 

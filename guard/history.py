@@ -9,12 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from checks.facts import Slot, role_of
+from checks.facts import ABOUT_AN_ARM, Slot, role_of
 from checks.plans import DRIFT
 from checks.policy import facts_of, taken_back
 from records import Finding, ReleasePlan, Ruling
 
 State = tuple[object, ...]
+GUARD = "guard"  # the key that signs what the guard does to a plan
+Subject = tuple[str, object]  # drift or kpi and the version, or batch and (table, batch)
 
 
 @dataclass
@@ -25,6 +27,7 @@ class History:
     settled: dict[Slot, Ruling] = field(default_factory=dict)  # the newest that was not inconclusive
     requested: list[datetime] = field(default_factory=list)  # retrainings
     handled: dict[tuple[str, int], datetime] = field(default_factory=dict)  # windows on which a model was taken back
+    going_on: dict[Subject, datetime] = field(default_factory=dict)  # when first ruled on; until a "no"
     frozen_on: datetime | None = None  # end of the window whose drift was last frozen for
 
     def add(self, ruling: Ruling) -> None:
@@ -35,11 +38,41 @@ class History:
             self.settled[slot] = ruling
         if "retrain" in ruling.actions:
             self.requested.append(ruling.at)
+        self._follow(ruling)
         if "freeze" in ruling.actions:
             drifted = [one.window_end for one in facts_of(ruling).findings if one.kind == DRIFT and one.answer == "yes"]
             self.frozen_on = max(drifted, default=self.frozen_on)
         for subject, end in taken_back([ruling]).items():
             self.handled[subject] = max(end, self.handled.get(subject, end))
+
+    def _follow(self, ruling: Ruling) -> None:
+        """What goes on after this ruling: a yes until a no, whatever is undecided in between."""
+        for kind, answer in (("drift", ruling.drift), ("kpi", ruling.kpi)):
+            if answer == "yes":
+                self.going_on.setdefault((kind, ruling.version), ruling.at)
+            elif answer == "no":
+                self.going_on.pop((kind, ruling.version), None)
+        for one in facts_of(ruling).findings:
+            if one.kind == "batch" and one.answer == "yes":
+                self.going_on.setdefault(_batch(one), ruling.at)
+            elif one.kind == "batch" and one.answer == "no":
+                self.going_on.pop(_batch(one), None)
+
+    def known(
+        self, version: int, batches: Iterable[Finding], begun: datetime, lifted: datetime | None
+    ) -> tuple[str, ...]:
+        """What went on already when people last lifted a freeze, and still does; `Facts.known`.
+
+        Args:
+            version: of the arm; its drift and KPI count since it began, at `begun`.
+            batches: the refusals that stand. All have to be known.
+        """
+        if lifted is None:
+            return ()
+        since = {kind: self.going_on.get((kind, version)) for kind in ABOUT_AN_ARM}
+        told = [kind for kind, at in since.items() if at is not None and begun <= at <= lifted]
+        refused = [self.going_on.get(_batch(one), one.found_at) for one in batches]
+        return (*told, *(["batch"] if refused and max(refused) <= lifted else []))
 
     def before(self, slot: Slot, version: int) -> str:
         """The row that held last; of a canary, for this very version: the next one is not better than the one before it."""
@@ -79,13 +112,17 @@ class Spans:
     answering: datetime  # the same arm, in the same mode
     canary: datetime
     frozen: datetime  # for drift
+    lifted: datetime | None  # when people last lifted a freeze, by vote or with a release that named it
 
 
 def spans(plan: ReleasePlan, earlier: Iterable[tuple[datetime, ReleasePlan]]) -> Spans:
     """Walks back from the current plan, over (when, plan) with the newest first, as far as each thing was the same."""
     since = {"answering": plan.created_at, "canary": plan.created_at, "frozen": plan.created_at}
-    running = set(since)
+    running, after, lifted = set(since), plan, None
     for at, before in earlier:
+        if lifted is None and _lifted_by_people(before, after):
+            lifted = after.created_at
+        after = before
         same = {
             "answering": _answers(before) == _answers(plan),
             "canary": before.canary == plan.canary and before.salt == plan.salt,
@@ -93,7 +130,17 @@ def spans(plan: ReleasePlan, earlier: Iterable[tuple[datetime, ReleasePlan]]) ->
         }
         running = {name for name in running if same[name]}
         since |= dict.fromkeys(running, at)
-    return Spans(**since)
+    return Spans(**since, lifted=lifted)
+
+
+def _lifted_by_people(before: ReleasePlan, after: ReleasePlan) -> bool:
+    """A promotion lifts a freeze only when its ballot named it; else what the guard lifts is its own."""
+    promoted = after.champion != before.champion
+    return before.frozen and not after.frozen and (promoted or after.actor != GUARD)
+
+
+def _batch(one: Finding) -> Subject:
+    return one.kind, (one.figures.get("table"), one.figures.get("batch"))
 
 
 def _answers(plan: ReleasePlan) -> State:

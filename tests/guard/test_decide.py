@@ -17,12 +17,12 @@ from checks.policy import CHANGES, rule
 from errors import ReleaseRefused
 from guard.decide import moves as changed_by
 from guard.gather import standing
-from records import Role, utc_now
+from records import RULES, Role, utc_now
 from stores.ledger import audit, ballots, findings, plans
 from tests.checks.test_plans import MOVES, WHO
 from tests.checks.test_policy import COMBINATIONS, TABLE, facts, finding, found
 from tests.checks.traffic import pairs
-from tests.guard.test_rollout import WORSE, content, traffic
+from tests.guard.test_rollout import GOOD, WORSE, content, traffic
 from tests.guard.town import BAD, ROLLOUT, WELL, Town, limited, ticks
 from tests.stores.ledger.world import MODEL, NOON, arm, subject
 
@@ -265,6 +265,15 @@ def lifted(town: Town) -> None:
     )
 
 
+def refuse(town: Town, table: str, batch: str, answer: str = "yes") -> None:
+    """The door refuses a batch of a table, or takes it in."""
+    town.runs += 1
+    made = town.finding("batch", answer, RULES, utc_now())
+    figures = {"table": table, "batch": batch}
+    one = replace(made, window_end=made.found_at, figures=figures, expires_at=made.found_at + timedelta(days=30))
+    findings.save(town.ledgers["flow"], [one], "door")
+
+
 class TestFreeze:
     def test_a_drift_freeze_is_lifted_after_clean_windows_and_said(self, two: Town) -> None:
         guard = two.guard(limited(clean_windows=2))
@@ -335,6 +344,81 @@ class TestFreeze:
         two.find(corruption="no", drift="yes", kpi="no")
         ticks(guard, two, 3)
         assert not two.plan().frozen
+
+    @pytest.mark.parametrize(
+        ("between", "then"),
+        [
+            ({}, {"kpi": "undecided"}),
+            ({"drift": "undecided", "kpi": "no"}, {"kpi": "no"}),
+            ({"drift": "yes", "kpi": "undecided"}, {"kpi": "no"}),
+        ],
+        ids=["kpi undecided", "drift undecided in between", "kpi flickers"],
+    )
+    @pytest.mark.parametrize("anew", [False, True], ids=["", "another guard"])
+    def test_nor_over_an_answer_that_flickers(
+        self, two: Town, between: dict[str, str], then: dict[str, str], anew: bool
+    ) -> None:
+        guard = two.guard()
+        two.find(corruption="no", drift="yes", kpi="no")
+        ticks(guard, two, 2)
+        lifted(two)
+        ticks(guard, two, 2)
+        if between:
+            two.find({"corruption": "no", **between})
+            ticks(guard, two, 2)
+        two.find({"corruption": "no", "drift": "yes", **then})
+        ticks(two.guard() if anew else guard, two, 2)
+        assert not two.plan().frozen
+        assert two.rulings()[-1].row == "drift"
+        assert "people lifted a freeze knowing of this drift" in two.rulings()[-1].reason
+
+    def test_drift_that_comes_back_after_a_clean_window_freezes_again(self, two: Town) -> None:
+        guard = two.guard()
+        two.find(corruption="no", drift="yes", kpi="no")
+        ticks(guard, two, 2)
+        lifted(two)
+        for answer in ("no", "yes"):
+            two.find(corruption="no", drift=answer, kpi="no")
+            ticks(guard, two, 2)
+        assert two.plan().frozen_for == "drift"
+
+    def test_a_drop_is_a_reason_to_freeze_again(self, two: Town) -> None:
+        guard = two.guard()
+        two.find(corruption="no", drift="yes", kpi="no")
+        ticks(guard, two, 2)
+        lifted(two)
+        two.find(BAD)
+        ticks(guard, two, 2)
+        assert (two.plan().frozen_for, two.plan().champion.number) == ("drift", 1)
+
+    def test_people_who_unfreeze_are_not_overruled_by_the_same_refused_batch(self, two: Town) -> None:
+        guard = two.guard()
+        refuse(two, "events", "monday")
+        two.find(corruption="no", drift="no", kpi="no")
+        ticks(guard, two, 2)
+        lifted(two)
+        refuse(two, "events", "monday")  # somebody tried again
+        two.find(corruption="no", drift="no", kpi="undecided")
+        ticks(guard, two, 2)
+        assert not two.plan().frozen
+        refuse(two, "events", "tuesday")
+        ticks(guard, two, 2)
+        assert two.plan().frozen_for == "batch"
+
+    def test_a_batch_freeze_that_a_promotion_lifted_is_not_set_again(self, two: Town) -> None:
+        guard = two.guard()
+        refuse(two, "events", "monday")
+        ticks(guard, two, 2)
+        assert two.plan().frozen_for == "batch"
+        two.begin(3, names_freeze=True)
+        for tick in range(20):
+            two.follow()
+            guard.tick()
+            two.count(traffic(3, 3000, GOOD, seed=tick))
+            if two.plan().canary is None:
+                break
+        ticks(guard, two, 3)
+        assert (two.plan().champion.number, two.plan().frozen) == (3, False)
 
     def test_a_freeze_is_not_lifted_under_an_open_ballot(self, two: Town) -> None:
         guard = two.guard(limited(clean_windows=1))

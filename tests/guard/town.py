@@ -93,12 +93,13 @@ class Town(World):
         if like is not None:
             self.secrets, self._steps = dict(like.secrets), like._steps
 
-    def begin(self, number: int, rollout: Rollout = ROLLOUT) -> ReleasePlan:
-        """Releases version `number` up to the first step of `rollout`."""
+    def begin(self, number: int, rollout: Rollout = ROLLOUT, names_freeze: bool = False) -> ReleasePlan:
+        """Releases version `number` up to the first step of `rollout`, over a freeze when the ballot names it."""
         if not self.secrets:
             self.enrol()
         before = plans.current(self.release, MODEL)
         about = replace(subject(arm(number), before.plan.revision if before else 0), rollout=rollout.digest)
+        about = replace(about, names_freeze=names_freeze)
         asked = self.ask(about)
         for name in REVIEWERS:
             self.cast(asked, name)
@@ -108,7 +109,14 @@ class Town(World):
             self.release,
             MODEL,
             lambda plan: moves.start_rollout(
-                plan, chosen, rollout, f"salt-{number}", lifts_freeze=False, at=at, actor="release", reason="voted"
+                plan,
+                chosen,
+                rollout,
+                f"salt-{number}",
+                lifts_freeze=names_freeze,
+                at=at,
+                actor="release",
+                reason="voted",
             ),
             signer=self.signer("release"),
             actor="release",
