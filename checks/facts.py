@@ -59,7 +59,7 @@ class Facts(Record, frozen=True, kw_only=True):
     role: Role
     revision: int
     version: int  # of the arm in that role; RULES in rules mode
-    findings: tuple[Finding, ...]  # the newest of each kind about it, unexpired at `at`
+    findings: tuple[Finding, ...]  # the newest of each kind about it, of batches of each table, unexpired at `at`
     judged: Judged | None
     standing: Standing
     clean: tuple[datetime, ...]  # ends of the windows without drift since the last one with it
@@ -94,7 +94,9 @@ def about(
     chosen: list[Finding] = []
     for kind in ("corruption", "batch", "drift", "kpi"):
         mine = [one for one in told if one.kind == kind and _concerns(one, version, since, handled)]
-        if mine:
+        if kind == "batch":  # what one table lets in says nothing of another
+            chosen += {str(one.figures.get("table", "")): one for one in sorted(mine, key=_age)}.values()
+        elif mine:
             chosen.append(_worst(mine, version) if kind == "corruption" else max(mine, key=_age))
     return tuple(chosen)
 

@@ -117,8 +117,7 @@ def corruption_of(facts: Facts) -> Corruption:
     found = finding_of(facts, "corruption")
     if found is not None and found.answer == "yes":
         return cast(Corruption, found.where or "stream")
-    door = finding_of(facts, "batch")
-    if door is not None and door.answer == "yes":
+    if any(one.kind == "batch" and one.answer == "yes" for one in facts.findings):  # of any table
         return "batch"
     return "no" if found is not None and found.answer == "no" else "undecided"
 

@@ -123,4 +123,5 @@ def _refresh(ledger: Ledger, watch: Watch, plan: ReleasePlan, at: datetime, moni
         back = at - timedelta(hours=hours, seconds=monitor.finding_seconds)
         recent = {one.id: one for one in findings.findings(ledger, plan.model, back)}
         newest = {one.id: one for one in findings.newest(ledger, plan.model)}
-        watch.told = Told(mark, tuple({**newest, **recent}.values()))
+        refused = {one.id: one for one in findings.standing(ledger, plan.model, "batch", at)}  # weeks ago, perhaps
+        watch.told = Told(mark, tuple({**newest, **refused, **recent}.values()))

@@ -49,6 +49,17 @@ def newest(ledger: Ledger, model: str) -> list[Finding]:
     return [Finding.from_json(payload) for payload in found.values()]
 
 
+def standing(ledger: Ledger, model: str, kind: str, at: datetime) -> list[Finding]:
+    """The findings of one kind about a model that have not expired, oldest first."""
+    query = (
+        sa.select(t.findings.c.payload)
+        .where(t.findings.c.model == model, t.findings.c.kind == kind, t.findings.c.expires_at > at)
+        .order_by(t.findings.c.at, t.findings.c.id)
+    )
+    with ledger.read() as connection:
+        return [Finding.from_json(payload) for payload in connection.execute(query).scalars()]
+
+
 def findings(ledger: Ledger, model: str, since: datetime | None = None) -> list[Finding]:
     """Findings about a model, oldest first."""
     query = (

@@ -53,6 +53,16 @@ def test_an_older_window_looked_at_later_outranks_no_newer_one(kind: str) -> Non
     assert chosen(newer, older) == chosen(older, newer) == {kind: "no"}
 
 
+def test_of_batches_the_newest_of_each_table_counts() -> None:
+    def batch(table: str, answer: str, hours: float) -> Finding:
+        return found("batch", answer, hours=hours, version=RULES, figures={"table": table, "batch": "monday"})
+
+    told = [batch("a", "yes", 0), batch("b", "yes", 0.2), batch("b", "no", 0.4)]
+    for order in (told, told[::-1]):
+        kept = about(order, 2, NOON, NOON + HOUR, {})
+        assert {one.figures["table"]: one.answer for one in kept} == {"a": "yes", "b": "no"}
+
+
 def test_an_older_drift_found_later_does_not_undo_clean_windows() -> None:
     clean, old = found(answer="no", day=9), found(day=1, hours=0.5)
     assert clean_windows([clean, old], 2, NOON, NOON + HOUR) == (NOON + timedelta(days=9),)

@@ -405,6 +405,19 @@ class TestFreeze:
         ticks(guard, two, 2)
         assert two.plan().frozen_for == "batch"
 
+    def test_a_batch_of_one_table_that_is_let_in_mends_no_other_table(self, two: Town) -> None:
+        guard = two.guard()
+        refuse(two, "events", "monday")
+        refuse(two, "items", "monday")
+        two.find(WELL)
+        ticks(guard, two, 2)
+        refuse(two, "items", "monday", "no")
+        ticks(guard, two, 2)
+        assert two.rulings()[-1].corruption == "batch"
+        refuse(two, "events", "monday", "no")
+        ticks(guard, two, 2)
+        assert two.rulings()[-1].row == "ok"
+
     def test_a_batch_freeze_that_a_promotion_lifted_is_not_set_again(self, two: Town) -> None:
         guard = two.guard()
         refuse(two, "events", "monday")
