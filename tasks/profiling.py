@@ -1,7 +1,7 @@
 """Turns what the journals hold beyond the watermark into profile rows of the lake, one per version and hour.
 
 Reads `home/journal` of all replicas and the artifacts that answered; writes the lake table `profiles`. A stretch of a
-segment is appended once, whatever is run again: its key is (replica, segment, offset). Called by `tasks.monitor`.
+segment is appended once, whatever is run again: its key is (replica, segment, generation, offset). Called by `tasks.monitor`.
 The bundles are opened with the keys of training: the monitor runs where training does, and sees pseudonyms only.
 """
 
@@ -29,7 +29,7 @@ from stores.ledger import plans
 from stores.ledger.engine import Ledger
 from tasks import reference
 from tasks.features import artifacts_of
-from tasks.reading import Stretch, earlier, stretches
+from tasks.reading import Mark, Stretch, earlier, stretches
 from tasks.writing import alone
 
 log = logging.getLogger("grownet.monitor")
@@ -43,6 +43,8 @@ SCHEMA = pa.schema(
         ("segment", pa.string()),
         ("start", pa.int64()),  # bytes of the segment, [start, end)
         ("end", pa.int64()),
+        ("generation", pa.int64()),  # of the segment: only rows of the newest count
+        ("ends", pa.string()),  # what was read is known again by these, see `tasks.reading`
         ("model", pa.string()),  # empty in the row that says how far was read
         ("version", pa.int64()),
         ("artifact", pa.string()),  # whose bins were counted into
@@ -139,25 +141,45 @@ def read_journals(settings: Settings, config: Config, ledger: Ledger, eyes: Eyes
     with alone(ledger, f"lake/{TABLE}", seconds=60.0):
         done = watermarks(lake)
         for folder in sorted(path for path in root.glob("*") if path.is_dir()):
-            marks = {segment: end for (replica, segment), end in done.items() if replica == folder.name}
+            marks = {segment: mark for (replica, segment), mark in done.items() if replica == folder.name}
             for stretch in stretches(folder, marks):
                 rows = _rows(stretch, serving, eyes, now)
-                if stretch.unknown:
-                    log.warning("%d lines of %s are of a newer release", stretch.unknown, stretch.segment)
-                key = f"{TABLE}:{stretch.replica}:{stretch.segment}:{stretch.start}"
+                _tell(stretch)
+                key = f"{TABLE}:{stretch.replica}:{stretch.segment}:{stretch.mark.generation}:{stretch.start}"
                 lake.append(TABLE, pa.Table.from_pylist(rows, schema=SCHEMA), key, 1)
                 read += len(stretch.entries)
     eyes.shut()
     return read
 
 
-def watermarks(lake: Lake) -> dict[tuple[str, str], int]:
-    """How far each segment was read: (replica, segment) -> offset."""
+def watermarks(lake: Lake) -> dict[tuple[str, str], Mark]:
+    """How far each segment was read: (replica, segment) -> its newest mark."""
     if not lake.exists(TABLE):
         return {}
-    marks = lake.read(TABLE, columns=["replica", "segment", "end"], where=[("model", "=", "")])
-    ends = marks.groupby(["replica", "segment"])["end"].max()
-    return {(str(replica), str(segment)): int(end) for (replica, segment), end in ends.items()}
+    marks = lake.read(TABLE, columns=["replica", "segment", "generation", "end", "ends"], where=[("model", "=", "")])
+    newest = marks.sort_values(["generation", "end"]).drop_duplicates(["replica", "segment"], keep="last")
+    return {
+        (str(row.replica), str(row.segment)): Mark(int(row.end), int(row.generation), str(row.ends))
+        for row in newest.itertuples()
+    }
+
+
+def counted(lake: Lake, model: str) -> pd.DataFrame:
+    """The profile rows of a model that count: those of the newest generation of each segment."""
+    if not lake.exists(TABLE):
+        return SCHEMA.empty_table().to_pandas()
+    rows, marks = lake.read(TABLE, where=[("model", "=", model)]), watermarks(lake)
+    places = zip(rows["replica"], rows["segment"], strict=True)
+    newest = pd.Series([marks[place].generation for place in places], index=rows.index, dtype="int64")
+    return rows[rows["generation"] == newest]
+
+
+def _tell(stretch: Stretch) -> None:
+    """Into the log: what is no damage, yet somebody should know."""
+    if stretch.unknown:
+        log.warning("%d lines of %s are of a newer release", stretch.unknown, stretch.segment)
+    if stretch.mark.generation and not stretch.start:
+        log.warning("segment %s of %s is not what was read; counted anew", stretch.segment, stretch.replica)
 
 
 def observed(eye: Eye, lines: Sequence[Answer]) -> tuple[pd.DataFrame, int]:
@@ -175,14 +197,19 @@ def observed(eye: Eye, lines: Sequence[Answer]) -> tuple[pd.DataFrame, int]:
 def _rows(stretch: Stretch, serving: dict[str, ReleasePlan], eyes: Eyes, now: datetime) -> list[dict[str, Any]]:
     """The profile rows of a stretch, and the one that says how far it goes."""
     answers, aside = _placed(stretch, serving, now)
-    place = {"replica": stretch.replica, "segment": stretch.segment, "start": stretch.start, "end": stretch.end}
+    place: dict[str, Any] = {
+        "replica": stretch.replica,
+        "segment": stretch.segment,
+        "start": stretch.start,
+        **stretch.mark._asdict(),
+    }
     rows = []
     for key, group in sorted(_grouped(stretch, answers, serving).items()):
         try:
-            counted = _profile(group, eyes.of(key.model, key.artifact))
+            seen = _profile(group, eyes.of(key.model, key.artifact))
         except ODD as error:
             eyes.fail(key.model, key.artifact, error)
-            counted = EMPTY
+            seen = EMPTY
         rows.append(
             {
                 **place,
@@ -195,7 +222,7 @@ def _rows(stretch: Stretch, serving: dict[str, ReleasePlan], eyes: Eyes, now: da
                 "newest_event": max((one.event_time for one in group.answers), default=None),
                 "newest_received": max((one.received_at for one in group.answers), default=None),
                 "read_at": now,
-                "profile": counted.to_json().decode(),
+                "profile": seen.to_json().decode(),
             }
         )
     mark = dict.fromkeys(("newest_event", "newest_received")) | {"hour": now, "artifact": "", "profile": ""}

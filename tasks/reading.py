@@ -7,26 +7,42 @@ read. A line of a newer release is counted apart: it is no damage. A segment tha
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from checks.prediction_ids import parse
 from records import Answer, Feedback
 from stores.segments import SEALED, Entry, Segment, content, entry_of, intact, lines, segments
 
+HEAD, TAIL = 256, 4096  # bytes by which what was read is known again: each line has a checksum and an id of its own
+
+
+class Mark(NamedTuple):
+    """How far a segment was read."""
+
+    end: int
+    generation: int = 0  # a segment that is another one now is read anew, as the next generation
+    ends: str = ""  # checksums of the first and the last bytes of [0, end)
+
 
 @dataclass(frozen=True)
 class Stretch:
-    """The lines of one segment in [start, end)."""
+    """The lines of one segment from `start` up to its new mark."""
 
     folder: Path
     segment: str  # the file's name without its suffix, which changes when it is sealed
     start: int
-    end: int
+    mark: Mark
     entries: tuple[Entry, ...]
     damaged: int  # lines that do not fit their checksum
     unknown: int  # lines that do, of a kind or with a field that we do not know: a newer replica wrote them
+
+    @property
+    def end(self) -> int:
+        return self.mark.end
 
     @property
     def replica(self) -> str:
@@ -43,16 +59,36 @@ def once(folder: Path) -> list[Segment]:
     return list(longest.values())
 
 
-def stretches(folder: Path, marks: Mapping[str, int]) -> Iterator[Stretch]:
-    """What each segment has beyond its mark, oldest first; one with nothing new is left out."""
+def stretches(folder: Path, marks: Mapping[str, Mark]) -> Iterator[Stretch]:
+    """What each segment has beyond its mark, oldest first; one with nothing new is left out.
+
+    A segment that is not the one that was read (it came cut and was shipped again, or the folder was made anew) is read
+    from its first byte, as the next generation. Its length and the bytes at both ends of what was read tell that.
+    """
     for segment in once(folder):
-        start = marks.get(segment.path.stem, 0)
-        found = _stretch(folder, segment, start)
-        if found.end > start:
+        mark = marks.get(segment.path.stem, Mark(0))
+        if _another(segment.path, mark):
+            mark = Mark(0, mark.generation + 1)
+        found = _stretch(folder, segment, mark)
+        if found.end > mark.end:
             yield found
 
 
-def _stretch(folder: Path, segment: Segment, start: int) -> Stretch:
+def _another(path: Path, mark: Mark) -> bool:
+    """Whether a segment is not what was read; one that is shorter is, as far as that can be seen."""
+    pairs = zip(_ends(path, mark.end).split("-"), mark.ends.split("-"), strict=False)
+    return any(now and then and now != then for now, then in pairs)
+
+
+def _ends(path: Path, end: int) -> str:
+    """Checksums of the first and the last bytes of [0, end); of bytes that are not there, none."""
+    spans = ((0, min(HEAD, end)), (max(0, end - TAIL), min(TAIL, end)))
+    parts = [(content(path, start, size), size) for start, size in spans]
+    return "-".join(f"{zlib.crc32(data):08x}" if len(data) == size else "" for data, size in parts)
+
+
+def _stretch(folder: Path, segment: Segment, mark: Mark) -> Stretch:
+    start = mark.end
     entries: list[Entry] = []
     end, damaged, waiting, unknown = start, 0, 0, 0
     closed = segment.path.suffix == SEALED  # nobody writes there any more: a whole line that is bad stays bad
@@ -64,7 +100,8 @@ def _stretch(folder: Path, segment: Segment, start: int) -> Stretch:
             entries.append(entry)
         if good or closed:
             damaged, waiting, end = damaged + waiting, 0, start + offset + len(line)
-    return Stretch(folder, segment.path.stem, start, end, tuple(entries), damaged, unknown)
+    reached = Mark(end, mark.generation, _ends(segment.path, end))
+    return Stretch(folder, segment.path.stem, start, reached, tuple(entries), damaged, unknown)
 
 
 def earlier(stretch: Stretch, wanted: Sequence[str]) -> dict[str, Answer]:

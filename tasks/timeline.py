@@ -14,7 +14,7 @@ from checks.windows import Grid, Heard, event_now
 from configs.schema import MonitorConfig
 from records import RULES, ReleasePlan
 from stores.lake import Lake
-from tasks.profiling import SCHEMA, TABLE
+from tasks.profiling import counted
 
 
 class Subject(NamedTuple):
@@ -80,8 +80,7 @@ def timeline(lake: Lake, subject: Subject, monitor: MonitorConfig, clock: dateti
         clock: the wall clock.
         until: event time to stop at, if not now.
     """
-    where = [("model", "=", subject.model)]
-    rows = lake.read(TABLE, where=where) if lake.exists(TABLE) else SCHEMA.empty_table().to_pandas()
+    rows = counted(lake, subject.model)
     if until is not None:
         rows = rows[rows["hour"] < until]
     told = rows[rows["answers"] > 0]

@@ -53,3 +53,26 @@ def test_a_line_that_does_not_fit_its_checksum_is_damage(tmp_path: Path) -> None
     segment(tmp_path, line(1), newer(2).replace(b"eu", b"us"), line(3))
     found = only(tmp_path)
     assert (len(found.entries), found.damaged, found.unknown) == (2, 1, 0)
+
+
+def test_a_segment_that_grew_goes_on_and_one_shipped_whole_later_is_read_anew(tmp_path: Path) -> None:
+    whole = [line(number) for number in range(30)]
+    path = segment(tmp_path, *whole[:10], *whole[20:25])
+    first = only(tmp_path)
+    marks = {first.segment: first.mark}
+    segment(tmp_path, *whole[:10], *whole[20:])
+    (grown,) = stretches(tmp_path, marks)
+    assert (grown.start, grown.mark.generation, len(grown.entries)) == (first.end, 0, 5)
+    segment(tmp_path, *whole)
+    (anew,) = stretches(tmp_path, marks)
+    assert (anew.start, anew.mark.generation, len(anew.entries)) == (0, 1, 30)
+    path.write_bytes(b"".join(whole[:4]))  # on its way again: what was read stays
+    assert not list(stretches(tmp_path, {anew.segment: anew.mark}))
+
+
+def test_a_folder_made_anew_is_another_segment_though_it_is_shorter(tmp_path: Path) -> None:
+    segment(tmp_path, *[line(number) for number in range(30)])
+    mark = only(tmp_path).mark
+    segment(tmp_path, *[line(number) for number in range(100, 110)])
+    (anew,) = stretches(tmp_path, {"1-100": mark})
+    assert (anew.start, anew.mark.generation, len(anew.entries)) == (0, 1, 10)
