@@ -19,16 +19,15 @@ VARIED = 0.5  # a column of which no bin held more than this share of a block do
 
 def corrupted(references: References, profile: Profile, config: MonitorConfig) -> Judged:
     """Whether any input of a window is broken; undecided with fewer than `min_rows` rows of every input."""
-    figures: dict[str, Any] = {
-        "limits": config.model_dump(include={"missing_limit", "outside_limit", "min_rows"}, mode="json"),
-        "columns": {
-            column.name: _figures(column, profile.columns[column.name])
-            for column in references.columns
-            if column.input and column.name in profile.columns and profile.columns[column.name].rows
-        },
-    }
+    figures = _measured(references, profile, config)
     answer, reason = _settle(figures)
     return Judged(answer=answer, reason=reason, figures=figures, where="stream" if answer == "yes" else "")
+
+
+def broken(references: References, profile: Profile, config: MonitorConfig) -> bool:
+    """Whether a part of a corrupt window is bad itself, however few rows it has."""
+    measured = _measured(references, profile, config)
+    return any(_why(one, measured["limits"]) for one in measured["columns"].values())
 
 
 def answer_of(figures: Mapping[str, Any]) -> Answered:
@@ -36,7 +35,18 @@ def answer_of(figures: Mapping[str, Any]) -> Answered:
     return _settle(figures)[0]
 
 
-def _figures(column: Column, counted: Counted) -> dict[str, Any]:
+def _measured(references: References, profile: Profile, config: MonitorConfig) -> dict[str, Any]:
+    return {
+        "limits": config.model_dump(include={"missing_limit", "outside_limit", "min_rows"}, mode="json"),
+        "columns": {
+            column.name: _figures(column, profile.columns[column.name], config.min_rows)
+            for column in references.columns
+            if column.input and column.name in profile.columns and profile.columns[column.name].rows
+        },
+    }
+
+
+def _figures(column: Column, counted: Counted, enough: int) -> dict[str, Any]:
     """Shares of the window, and of the reference where that is the measure."""
     rows, whole = counted.rows, column.counted
     return {
@@ -46,14 +56,14 @@ def _figures(column: Column, counted: Counted) -> dict[str, Any]:
         "mistyped": counted.mistyped / rows,
         "outside": counted.outside / rows,
         "outside_before": whole.outside / whole.rows,
-        "stuck": _stuck(column, counted),
+        "stuck": _stuck(column, counted, enough),
     }
 
 
-def _stuck(column: Column, counted: Counted) -> bool:
-    """One value only, where every block of the reference had many."""
+def _stuck(column: Column, counted: Counted, enough: int) -> bool:
+    """One value only in `enough` that are there, where every block of the reference had many."""
     present = counted.rows - counted.counts[-1]
-    if present < 2 or not all(_varied(block) for block in column.blocks):
+    if present < enough or not all(_varied(block) for block in column.blocks):
         return False
     if column.reference.kind == "number":
         return counted.least == counted.most

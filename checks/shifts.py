@@ -29,7 +29,7 @@ from scipy.stats import false_discovery_control
 from checks import drift
 from checks.profiles import Column, Profile, References, anomaly_rate
 from configs.schema import MonitorConfig
-from records import Answered, Record
+from records import Answered, Corrupted, Record
 
 Floats = npt.NDArray[np.float64]
 NODES = 200  # of the average over what the blocks leave possible
@@ -64,7 +64,7 @@ class Judged(Record, frozen=True, kw_only=True):
     answer: Answered
     reason: str
     figures: dict[str, Any]
-    where: Literal["", "stream"] = ""
+    where: Corrupted | Literal[""] = ""
 
 
 class Dispersion(NamedTuple):

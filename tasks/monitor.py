@@ -14,25 +14,25 @@ from datetime import datetime, timedelta
 from functools import reduce
 from typing import Any, Literal
 
-import pandas as pd
 from msgspec.structs import replace
 
-from checks import corruption, shifts
-from checks.profiles import EMPTY, add, anomaly_rate
+from checks import shifts
+from checks.profiles import EMPTY, References, add
 from checks.shifts import Judged
 from configs.schema import Config, Settings
 from errors import UsageError
-from records import Corrupted, Finding, digest_of, utc_now
+from records import Finding, digest_of, utc_now
 from stores.lake import Lake
 from stores.ledger import findings, plans
 from stores.ledger.engine import Ledger
 from tasks import kpi
+from tasks.corrupt import judged as looked
+from tasks.corrupt import marks
 from tasks.operate import opened
-from tasks.profiling import TABLE, Eyes, read_journals
-from tasks.timeline import Subject, Timeline, newest_window, subjects, timeline
+from tasks.profiling import Eyes, read_journals
+from tasks.timeline import Subject, Timeline, newest_window, restored, subjects, timeline
 
 ACTOR = "monitor"
-QUARTER = timedelta(days=91)
 CATCH_UP = 400  # windows judged in one run, at most
 LOOK_BACK = timedelta(days=30)  # wall clock: findings older than this do not say what was judged
 
@@ -80,6 +80,7 @@ def judged(watch: Watch, model: str) -> list[Finding]:
     for subject in subjects(signed.plan):
         monitor = config.models[model].monitor
         line = timeline(Lake(watch.settings.lake_uri), subject, monitor, watch.now, watch.until)
+        line.again = restored(watch.ledger, subject)
         found += [*drift(watch, subject, line), corrupt(watch, subject, line)]
         if subject.version == subjects(signed.plan)[0].version:
             said, span = kpi.judged(watch.ledger, signed.plan, config.models[model], line)
@@ -115,7 +116,7 @@ def _due(watch: Watch, subject: Subject, line: Timeline, first: int, newest: int
     return range(max(min(start, newest), first if first <= newest else newest, newest - CATCH_UP), newest + 1)
 
 
-def _shown(references: Any, line: Timeline, number: int) -> dict[str, Any]:
+def _shown(references: References, line: Timeline, number: int) -> dict[str, Any]:
     """The other windows this one is compared with, for people to see."""
     window, week = line.window(number), 7 * 24 // line.grid.hours
     rolling = reduce(add, (line.window(number - back) for back in range(1, 5)), EMPTY)
@@ -128,57 +129,18 @@ def _shown(references: Any, line: Timeline, number: int) -> dict[str, Any]:
 def corrupt(watch: Watch, subject: Subject, line: Timeline) -> Finding:
     """Corruption of the served snapshot, of the journal, or of the request stream in the newest hours."""
     monitor = watch.config.models[subject.model].monitor
-    eye = watch.eyes.of(subject.model, subject.artifact)
-    span = (line.now - timedelta(hours=line.grid.hours), line.now)
-    damaged = _damaged(watch)
-    where: Corrupted | Literal[""] = ""
-    if eye is None and subject.artifact in watch.eyes.broken:
-        said, where = _yes(watch.eyes.broken[subject.artifact], {}), "snapshot"
-    elif damaged:
-        said, where = _yes(f"{damaged} lines of the journal do not fit their checksum", {"damaged": damaged}), "journal"
-    elif line.unreadable() > monitor.outside_limit:
-        share = line.unreadable()
-        said, where = _yes(f"{share:.0%} of the requests cannot be read by the model", {"unreadable": share}), "stream"
-    elif eye is None:
-        said = Judged(answer="undecided", reason="what answers has no training reference", figures={})
-    else:
-        lately = line.lately(monitor.min_rows)
-        said = corruption.corrupted(eye.references, lately, monitor)
-        said = replace(said, figures={**said.figures, "anomaly_rate": anomaly_rate(eye.references, lately)})
-        where = said.where
-    return _finding(watch, subject, "corruption", replace(said, figures={**said.figures, **_aside(watch)}), span, where)
+    since = watch.now - timedelta(seconds=monitor.finding_seconds)
+    seen = marks(Lake(watch.settings.lake_uri), subject, max(since, line.again) if line.again else since)
+    said, span = looked(watch.eyes, subject, line, monitor, seen)
+    return _finding(watch, subject, "corruption", said, span)
 
 
-def _yes(reason: str, figures: dict[str, Any]) -> Judged:
-    return Judged(answer="yes", reason=reason, figures=figures)
-
-
-def _damaged(watch: Watch) -> int:
-    return int(_marks(watch)["damaged"].sum())
-
-
-def _aside(watch: Watch) -> dict[str, int]:
-    """Answers lately whose event time lay ahead of the clock: they are in no window."""
-    return {"set_aside": int(_marks(watch)["aside"].sum())}
-
-
-def _marks(watch: Watch) -> pd.DataFrame:
-    """What was read while a finding counts."""
-    lake = Lake(watch.settings.lake_uri)
-    if not lake.exists(TABLE):
-        return pd.DataFrame({"damaged": [], "aside": []})
-    seconds = max(recipe.monitor.finding_seconds for recipe in watch.config.models.values())
-    since = watch.now - timedelta(seconds=seconds)
-    return lake.read(TABLE, columns=["damaged", "aside"], where=[("model", "=", ""), ("read_at", ">=", since)])
-
-
-def _finding(  # noqa: PLR0917 - the parts of a finding
+def _finding(
     watch: Watch,
     subject: Subject,
     kind: Literal["corruption", "drift", "kpi"],
     said: Judged,
     span: tuple[datetime, datetime],
-    where: Corrupted | Literal[""] = "",
 ) -> Finding:
     config = watch.config.models[subject.model].monitor
     key = [subject, kind, said.answer, span, watch.now]
@@ -187,7 +149,7 @@ def _finding(  # noqa: PLR0917 - the parts of a finding
         model=subject.model,
         kind=kind,
         answer=said.answer,
-        where=where,
+        where=said.where,
         version=subject.version,
         window_start=span[0],
         window_end=span[1],

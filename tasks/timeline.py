@@ -1,4 +1,4 @@
-"""The profile rows of what is judged, by window of event time. Reads the lake; called by `tasks.monitor`."""
+"""The profile rows of what is judged, by window of event time. Reads the lake and the plans; called by `tasks.monitor`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from checks.windows import Grid, Heard, event_now
 from configs.schema import MonitorConfig
 from records import RULES, ReleasePlan
 from stores.lake import Lake
+from stores.ledger import plans
+from stores.ledger.engine import Ledger
 from tasks.profiling import counted
 
 
@@ -25,6 +27,19 @@ class Subject(NamedTuple):
     artifact: str
 
 
+class Hour(NamedTuple):
+    """What was asked of a subject in one hour of event time."""
+
+    start: datetime
+    profile: Profile
+    unreadable: int  # requests
+
+    @property
+    def kept(self) -> int:
+        """Requests that the journal has, not only their answers."""
+        return self.profile.rows + self.unreadable
+
+
 @dataclass
 class Timeline:
     """The profile rows of one subject, by window."""
@@ -32,6 +47,7 @@ class Timeline:
     grid: Grid
     rows: pd.DataFrame  # sorted by hour
     now: datetime  # of event time
+    again: datetime | None = None  # wall clock: when it was brought back, and answers again
     _sums: dict[int, Profile] = field(default_factory=dict)
 
     @property
@@ -46,17 +62,22 @@ class Timeline:
             self._sums[number] = total(self._within(number))
         return self._sums[number]
 
-    def lately(self, enough: int) -> Profile:
-        """The newest whole hours that have `enough` answers together, not more than a window back."""
-        back = self.now - timedelta(hours=self.grid.hours)
-        rows = self.rows[(self.rows["hour"] >= back) & (self.rows["hour"] <= self.now)].iloc[::-1]
-        before = rows["answers"].cumsum() - rows["answers"]
-        return total(rows[before < enough])
+    def lately(self, enough: int) -> list[Hour]:
+        """The newest hours that have `enough` readable requests together, newest first, not more than a window back.
 
-    def unreadable(self) -> float:
-        """Share of the requests of the last window's length that the model cannot read."""
-        rows = self.rows[self.rows["hour"] >= self.now - timedelta(hours=self.grid.hours)]
-        return float(rows["unreadable"].sum() / max(rows["answers"].sum(), 1))
+        Those that were over before the subject was brought back are left out: whoever brought it back knew of them.
+        """
+        rows = self.rows[
+            (self.rows["hour"] >= self.now - timedelta(hours=self.grid.hours)) & (self.rows["hour"] <= self.now)
+        ]
+        if self.again is not None:
+            rows = rows[rows["newest_received"] >= self.again]
+        found: list[Hour] = []
+        for start, here in sorted(rows.groupby("hour"), reverse=True, key=lambda one: one[0]):
+            if sum(one.profile.rows for one in found) >= enough:
+                break
+            found.append(Hour(start.to_pydatetime(), total(here), int(here["unreadable"].sum())))
+        return [one for one in found if one.kept]
 
     def _within(self, number: int) -> pd.DataFrame:
         start, end = self.grid.start(number), self.grid.end(number)
@@ -71,6 +92,20 @@ def subjects(plan: ReleasePlan) -> list[Subject]:
     if plan.canary is not None and plan.canary.artifact is not None:
         found.append(Subject(plan.model, plan.canary.number, plan.canary.artifact.content))
     return found
+
+
+def restored(ledger: Ledger, subject: Subject) -> datetime | None:
+    """When (wall clock) a version began to answer again after it had been taken back; None when it never was.
+
+    The rules are nobody's to bring back: None for them.
+    """
+    answered, answering, again = False, False, None
+    for release in plans.releases(ledger, subject.model) if subject.version != RULES else ():
+        before, answering = answering, any(one.version == subject.version for one in subjects(release.signed.plan))
+        if answering and not before and answered:
+            again = release.at
+        answered = answered or answering
+    return again
 
 
 def timeline(lake: Lake, subject: Subject, monitor: MonitorConfig, clock: datetime, until: datetime | None) -> Timeline:

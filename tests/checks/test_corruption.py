@@ -51,6 +51,21 @@ def test_a_column_that_hardly_varied_may_stand_still() -> None:
     assert judged(week(1).assign(new=False)).answer == "no"
 
 
+def test_two_equal_values_in_a_column_that_is_rarely_there_are_not_stuck() -> None:
+    known = profiles.reference([week(n) for n in range(4)], _features(), 10)
+    rare = week(1).assign(amount=lambda rows: rows["amount"].where(rows.index < 2).where(rows.index > 1, 3.0))
+    limits = {"missing_limit": 1.0}
+    assert corruption.corrupted(known, profiles.profile(known, rare), config(**limits)).answer == "no"
+    assert judged(week(1).assign(amount=3.0), **limits).answer == "yes"
+
+
+def test_an_hour_is_bad_by_itself_however_small() -> None:
+    known = reference()
+    small = profiles.profile(known, week(1, rows=3).assign(amount=np.nan))
+    assert corruption.broken(known, small, config())
+    assert not corruption.broken(known, profiles.profile(known, week(1, rows=3)), config())
+
+
 def test_new_names_everywhere_are_drift_and_not_stuck() -> None:
     assert judged(week(1).assign(place=[f"n{n}" for n in range(300)])).answer == "no"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,18 @@ from msgspec.structs import replace
 from checks import corruption, shifts
 from checks import plans as moves
 from errors import UsageError
-from records import RULES, Answered, Finding
+from records import RULES, Answer, Answered, Finding
 from stores.lake import Lake
-from stores.ledger import findings
+from stores.ledger import findings, plans
 from stores.segments import SEALED
+from tasks.corrupt import marks
 from tasks.monitor import chosen, monitor
 from tasks.profiling import TABLE
-from tasks.timeline import subjects
+from tasks.timeline import restored, subjects
 from tests.serving.town import NAME
 from tests.tasks.observatory import CUSTOMERS, NOW, Observatory
 
-DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 STRANGERS = [f"stranger {number}" for number in range(40)]
 
 
@@ -156,17 +157,50 @@ def test_a_sealed_segment_cut_in_the_middle_keeps_what_is_there(town: Observator
     assert answers(found, "corruption") == ["no"]  # where a process died looks the same
 
 
-def test_a_changed_line_is_corruption_of_the_journal_and_the_others_count(town: Observatory) -> None:
-    town.said(NOW - DAY, 60)
-    (path,) = (town.folder / "journal" / "replica-1").glob("*.open")
-    lines = path.read_bytes().splitlines(keepends=True)
-    lines[20] = lines[20].replace(b'"latency_us":0', b'"latency_us":9')
-    path.write_bytes(b"".join(lines))
+def test_changed_lines_are_corruption_of_the_journal_and_the_others_count(town: Observatory) -> None:
+    town.said(NOW - DAY, 70)
+    change(town, range(20, 24))
     found = last(town.monitor(), "corruption")
     assert (found.answer, found.where) == ("yes", "journal")
-    assert "1 lines" in found.reason
-    assert rows(town)["answers"].sum() == 59
+    assert found.reason.startswith("4 of 70 lines")
+    assert rows(town)["answers"].sum() == 66
     assert answers(town.monitor(NOW + 3 * HOUR), "corruption") == ["no"]  # said as long as a finding counts
+
+
+def test_one_changed_line_is_said_and_is_no_corruption(town: Observatory) -> None:
+    town.said(NOW - DAY, 60)
+    change(town, [20])
+    found = last(town.monitor(), "corruption")
+    assert (found.answer, found.where) == ("no", "")
+    assert "1 of 60 lines" in found.reason
+    assert (found.figures["damaged"], found.figures["lines"]) == (1, 60)
+
+
+def test_damage_is_held_against_models_that_may_have_written_the_lines(town: Observatory) -> None:
+    town.said(NOW - DAY, 60)
+    change(town, range(20, 24))
+    town.monitor()
+    lake, subject = Lake(town.settings.lake_uri), subjects(town.plan())[0]
+    assert marks(lake, subject, NOW) == (4, 60, 0)
+    assert marks(lake, subject._replace(model="other"), NOW) == (0, 0, 0)  # it has no answers there
+    assert marks(lake, subject, NOW + HOUR) == (0, 0, 0)  # read before that
+    only = town.folder / "journal" / "replica-2"
+    only.mkdir()
+    (path,) = (town.folder / "journal" / "replica-1").glob("*.open")
+    spoilt = b"".join(one.replace(b"champion", b"champiom") for one in path.read_bytes().splitlines(keepends=True))
+    (only / f"{path.stem}{SEALED}").write_bytes(spoilt)
+    town.monitor()
+    assert marks(lake, subject, NOW) == (64, 120, 0)  # nobody else's answers are there
+    assert marks(lake, subject._replace(model="other"), NOW) == (0, 0, 0)
+
+
+def change(town: Observatory, which: Iterable[int]) -> None:
+    """Changes lines of the journal, so that they do not fit their checksum."""
+    (path,) = (town.folder / "journal" / "replica-1").glob("*.open")
+    lines = path.read_bytes().splitlines(keepends=True)
+    for at in which:
+        lines[at] = lines[at].replace(b'"latency_us":0', b'"latency_us":9')
+    path.write_bytes(b"".join(lines))
 
 
 @pytest.mark.parametrize(
@@ -183,7 +217,55 @@ def test_requests_that_cannot_be_read_are_corruption(town: Observatory, broken: 
     town.journal().append(*spoilt)
     found = last(town.monitor(), "corruption")
     assert (found.answer, found.where) == ("yes", where)
-    assert "25%" in found.reason
+    assert "24%" in found.reason  # 12 beside the newest 38 that can be read
+
+
+def test_one_request_that_cannot_be_read_says_nothing(town: Observatory) -> None:
+    (line,) = town.answers(NOW - HOUR, 1)
+    town.journal().append(replace(line, features={"customer": "p1_x", "surprise": 1}))
+    assert answers(town.monitor(), "corruption") == ["undecided"]
+
+
+def test_a_version_that_was_brought_back_is_judged_by_what_came_since(town: Observatory) -> None:
+    town.said(NOW - DAY, 60, customers=STRANGERS)
+    before = last(town.monitor(), "corruption")
+    assert (before.answer, before.window_end) == ("yes", NOW)
+    later = [moved(one, NOW + at * 10 * MINUTE) for at, one in enumerate(town.answers(NOW, 20))]
+    town.journal().append(*later)
+    again = last(town.monitor(NOW + 4 * HOUR), "corruption")
+    assert (again.answer, again.window_end) == ("yes", NOW)  # the same bad hours: the guard was told of them
+    town.guard(moves.fallback)
+    assert restored(town.ledgers["reader"], subjects(town.plan())[0]) is None
+    restore(town)
+    back, subject = town.plan().created_at, subjects(town.plan())[0]
+    assert restored(town.ledgers["reader"], subject) == back
+    town.journal().append(*[moved(one, back - 2 * HOUR) for one in town.answers(NOW, 60, customers=STRANGERS)])
+    change(town, range(10))
+    town.read(back - HOUR / 2)
+    town.journal().append(*[moved(one, back + HOUR) for one in town.answers(NOW, 20)])
+    found = last(town.monitor(back + 2 * HOUR), "corruption")
+    assert (found.answer, found.figures["damaged"]) == ("undecided", 0)
+    town.journal().append(*[moved(one, back + HOUR) for one in town.answers(NOW, 60, customers=STRANGERS)])
+    found = last(town.monitor(back + 2 * HOUR), "corruption")
+    assert found.answer == "yes"
+    assert back + HOUR < found.window_end <= back + 2 * HOUR
+
+
+def restore(town: Observatory) -> None:
+    """Ends the rules' time, by vote."""
+    ballot = town.voted("restore", town.plan().revision)
+    plans.change(
+        town.ledgers["release"],
+        NAME,
+        lambda plan: moves.restore(plan, at=datetime.now(UTC), actor="release", reason="mended"),
+        signer=town.signer("release"),
+        actor="release",
+        ballot=ballot,
+    )
+
+
+def moved(line: Answer, when: datetime) -> Answer:
+    return replace(line, event_time=when, received_at=when)
 
 
 def test_an_input_that_turns_all_null_is_corruption(town: Observatory) -> None:
