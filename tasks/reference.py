@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from checks.profiles import References, joined, reference
+from checks.shifts import MIN_BLOCKS
 from configs.schema import ModelConfig
 from errors import DataError, TamperError
 from models.contract import Decided, Feature, Past
@@ -62,10 +63,20 @@ def training_reference(trial: Trial, fitted: Any, config: ModelConfig, moments: 
         )
     made = reference([block.inputs for block in blocks], trial.model.WATCHED, config.monitor.bins)
     held = [block.said for block in blocks if block.said is not None]
-    if held:
-        present = [feature for feature in SAID if any(frame[feature.name].notna().any() for frame in held)]
-        made = joined(made, reference(held, present, config.monitor.bins, inputs=False))
+    for frames, features in ((held, SAID[:-1]), (_known(held), SAID[-1:])):
+        present = [feature for feature in features if any(frame[feature.name].notna().any() for frame in frames)]
+        if present:
+            made = joined(made, reference(frames, present, config.monitor.bins, inputs=False))
     return {RECORD: made.to_json(), SAMPLE: _parquet(sample(_whole(blocks), config))}
+
+
+def _known(held: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The rows whose outcome is known, by block; none when too few blocks have any to say how blocks differ.
+
+    An outcome that was not due is not a missing one: a window has known outcomes only.
+    """
+    blocks = [known for frame in held if len(known := frame.dropna(subset=[OUTCOME]))]
+    return blocks if len(blocks) >= MIN_BLOCKS else []
 
 
 def opened(files: Mapping[str, bytes]) -> tuple[References, pd.DataFrame]:

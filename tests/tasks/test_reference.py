@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 
 from configs.load import load
 from errors import DataError, TamperError
-from models.contract import Decided, configure, find
+from models.contract import Decided, Past, configure, find
 from tasks.reference import RECORD, SAMPLE, opened, said, sample, training_reference
 from tasks.trial import Trial, split
 from tests.tasks import toy
@@ -20,12 +22,17 @@ from tests.tasks.school import NAME, orders
 START = datetime(2026, 3, 2, tzinfo=orders()["invoice_date"].iloc[0].tzinfo)
 
 
-def made(most: int = 5000) -> tuple[dict[str, bytes], Any]:
+def made(most: int = 5000, late: timedelta = timedelta()) -> tuple[dict[str, bytes], Any]:
     config = load().models[NAME]
     config = config.model_copy(update={"monitor": config.monitor.model_copy(update={"report_rows": most})})
     model = find(NAME)
     params, policy = configure(model, config)
-    trial = Trial(model, {"orders": orders()}, {"orders": "invoice_date"}, params, config.seed)
+
+    def past(*of: Any) -> list[Past]:
+        return [replace(one, due=one.due + late) for one in model.past(*of)]
+
+    slower: Any = SimpleNamespace(**{**vars(model), "past": past})
+    trial = Trial(slower, {"orders": orders()}, {"orders": "invoice_date"}, params, config.seed)
     moments = split(orders()["invoice_date"].max().to_pydatetime(), config.split)
     return training_reference(trial, trial.fit(moments.cut), config, moments, policy), moments
 
@@ -42,6 +49,19 @@ def test_it_has_inputs_of_all_blocks_and_answers_of_the_holdout() -> None:
     assert references.rows == len(rows) == sum(map(sum, inputs[0].blocks))
     assert rows["score"].notna().sum() == answers["score"].counted.rows
     assert not [value for value in rows.astype("object").to_numpy().ravel() if str(value).startswith("p1_")]  # nobody
+
+
+@pytest.mark.parametrize(("days", "blocks"), [(9, 3), (16, 0)])
+def test_outcomes_that_are_not_due_are_left_out_and_too_few_blocks_of_them_too(days: int, blocks: int) -> None:
+    references, rows = opened(made(late=timedelta(days=days))[0])
+    columns = {column.name: column for column in references.columns}
+    assert len(columns["score"].blocks) == 4
+    assert ("outcome" in columns) == (blocks > 0)
+    if blocks:
+        found = columns["outcome"]
+        assert (len(found.blocks), found.counted.missing) == (blocks, 0)
+        assert found.counted.rows == rows["outcome"].notna().sum()
+        assert found.counted.rows < columns["score"].counted.rows
 
 
 def test_equal_input_gives_equal_bytes() -> None:

@@ -87,12 +87,13 @@ def test_the_bundle_holds_named_groups_and_what_to_watch(shop: School, candidate
     assert set(sample["decision"].dropna()) <= {*fitted.names, rfm.UNKNOWN}
 
 
-def test_an_outcome_that_was_not_due_is_missing_in_the_reference(shop: School, candidate: Candidate) -> None:
-    """Of the holdout's four weekly mailings only the first has its 28 days behind it."""
+def test_outcomes_that_were_not_due_are_no_reference(shop: School, candidate: Candidate) -> None:
+    """Of the holdout's four weekly mailings at most the first has its 28 days behind it: too few to compare with."""
     bundle = Bundle.unpack(artifacts_of(shop.settings).get(candidate.artifact))
-    _, sample = reference.opened(bundle.reference)
+    references, sample = reference.opened(bundle.reference)
     answered = sample[sample["decision"].notna()]
-    assert 0.15 < answered["outcome"].notna().mean() < 0.35
+    assert answered["outcome"].notna().mean() < 0.35
+    assert "outcome" not in {one.name for one in references.columns}
 
 
 def test_every_gate_is_judged_and_the_groups_beat_the_rules(found: Evidence) -> None:
