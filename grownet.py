@@ -141,7 +141,9 @@ def retrain(
 @app.command()
 def monitor(
     model: Annotated[str, typer.Argument(help="A model's name; all that are enabled when left out.")] = "",
-    until: Annotated[str, typer.Option(help="ISO 8601 event time to stop at.")] = "",
+    until: Annotated[
+        str, typer.Option(help="ISO 8601 event time to stop at; windows older than what is known are shown, not saved.")
+    ] = "",
     report: Annotated[bool, typer.Option(help="Make Evidently's report too.")] = True,
     as_json: Json = False,
 ) -> None:

@@ -72,7 +72,11 @@ def chosen(config: Config, model: str) -> list[str]:
 
 
 def judged(watch: Watch, model: str) -> list[Finding]:
-    """The findings about what serves a model, written to the ledger, oldest first; none while nothing serves."""
+    """The findings about what serves a model, oldest first; none while nothing serves.
+
+    They are written to the ledger, but for those that `until` makes of windows older than what is known: they are shown
+    and returned, and the guard, to whom the newest finding is how things stand, does not hear of them.
+    """
     signed = plans.current(watch.ledger, model)
     if signed is None:
         return []
@@ -86,8 +90,19 @@ def judged(watch: Watch, model: str) -> list[Finding]:
             said, span = kpi.judged(watch.ledger, signed.plan, config.models[model], line)
             found.append(_finding(watch, subject, "kpi", said, span))
     ordered = [replace(one, found_at=one.found_at + timedelta(microseconds=at)) for at, one in enumerate(found)]
-    findings.save(watch.ledger, ordered, ACTOR)
+    findings.save(watch.ledger, _current(watch, model, ordered), ACTOR)
     return ordered
+
+
+def _current(watch: Watch, model: str, found: list[Finding]) -> list[Finding]:
+    """Those whose window is not older than the newest that is known of their kind and version."""
+    if watch.until is None:
+        return found
+    known: dict[tuple[str, int], datetime] = {}
+    for one in findings.findings(watch.ledger, model, watch.now - LOOK_BACK):
+        key = one.kind, one.version
+        known[key] = max(one.window_end, known.get(key, one.window_end))
+    return [one for one in found if one.window_end >= known.get((one.kind, one.version), one.window_end)]
 
 
 def drift(watch: Watch, subject: Subject, line: Timeline) -> list[Finding]:

@@ -302,6 +302,18 @@ def test_a_replay_is_judged_by_its_own_time(town: Observatory) -> None:
     assert last(early, "drift").window_end <= long_ago - 2 * DAY
 
 
+def test_a_look_back_is_shown_and_does_not_speak_for_today(town: Observatory) -> None:
+    for back in (6, 5):
+        town.said(NOW - back * DAY, 120, customers=STRANGERS + CUSTOMERS[:5])
+    for back in (4, 3, 2, 1):
+        town.said(NOW - back * DAY, 120)
+    assert answers(town.monitor(), "drift")[-1] == "no"
+    before = findings.findings(town.ledgers["reader"], NAME)
+    shown = town.monitor(NOW + HOUR / 2, until=(NOW - 4 * DAY).isoformat())
+    assert last(shown, "drift").answer == "yes"
+    assert findings.findings(town.ledgers["reader"], NAME) == before
+
+
 def test_the_first_feedback_of_a_known_answer_counts(town: Observatory) -> None:
     lines = town.said(NOW - DAY, 60)
     town.read()
