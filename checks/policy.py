@@ -104,6 +104,16 @@ def row_of(ruling: Ruling) -> Row:
     return next(row for row in table.rows if row.name == ruling.row)
 
 
+def is_over(ruling: Ruling, name: str) -> bool:
+    """Whether an ok ruling ends the state that the row of this name stood for; a drop ends only when the KPI says so."""
+    if ruling.level != "ok" or not name:
+        return False
+    before = next((row for row in DecisionTable.model_validate(ruling.inputs["table"]).rows if row.name == name), None)
+    if before is None:  # of an earlier table
+        return True
+    return before.level != "ok" and (ruling.kpi == "no" or before.when.kpi != ("yes",))
+
+
 def plain(facts: Facts) -> dict[str, Any]:
     """Exactly as it will be read back from the ledger."""
     return dict(json.decode(json.encode(facts)))

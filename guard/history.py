@@ -11,7 +11,7 @@ from datetime import datetime
 
 from checks.facts import ABOUT_AN_ARM, Slot, role_of
 from checks.plans import DRIFT
-from checks.policy import facts_of, taken_back
+from checks.policy import facts_of, is_over, taken_back
 from records import Finding, ReleasePlan, Ruling
 
 State = tuple[object, ...]
@@ -34,7 +34,7 @@ class History:
         """The next one, in the order they were made."""
         slot = slot_of(ruling)
         self.last[slot] = ruling
-        if ruling.level != "inconclusive":
+        if ruling.level not in {"ok", "inconclusive"} or self._settles(slot, ruling):
             self.settled[slot] = ruling
         if "retrain" in ruling.actions:
             self.requested.append(ruling.at)
@@ -44,6 +44,11 @@ class History:
             self.frozen_on = max(drifted, default=self.frozen_on)
         for subject, end in taken_back([ruling]).items():
             self.handled[subject] = max(end, self.handled.get(subject, end))
+
+    def _settles(self, slot: Slot, ruling: Ruling) -> bool:
+        """Whether an ok ruling is what held last from now on."""
+        last = self.settled.get(slot)
+        return ruling.level == "ok" and (last is None or last.level == "ok" or is_over(ruling, last.row))
 
     def _follow(self, ruling: Ruling) -> None:
         """What goes on after this ruling: a yes until a no, whatever is undecided in between."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from checks.facts import Facts, Judged
-from checks.policy import dropped, facts_of, row_of
+from checks.policy import dropped, facts_of, is_over, row_of
 from configs.schema import Action, Defaults, Owners
 from guard.alerts import alert
 from records import AlertBody, Finding, Incident, Level, OutboxEvent, ReleasePlan, Ruling, digest_of
@@ -23,8 +23,9 @@ def is_told(ruling: Ruling) -> bool:
     before = facts_of(ruling).before
     if ruling.level == "inconclusive":
         return False
-    began = ruling.row != before and (ruling.level != "ok" or before != "")
-    return bool(ruling.actions) or began
+    if ruling.actions:
+        return True
+    return is_over(ruling, before) if ruling.level == "ok" else ruling.row != before
 
 
 def of_ruling(ruling: Ruling, plan: ReleasePlan, defaults: Defaults, incident: Incident | None) -> OutboxEvent:

@@ -24,6 +24,7 @@ from benchmarks.real.watch import Watch
 TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
 ROWS = {  # of the decision table, by urgency
     "ok": "#5aa469",
+    "no_drift": "#a9cfb0",
     "otherwise": "#c9ccd1",
     "drift": "#e8c547",
     "drop": "#e07b39",

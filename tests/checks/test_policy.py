@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from checks.facts import Facts, Judged, Limits, Standing
-from checks.policy import derived_again, evaluate, facts_of, retrain_refused, row_of, rule, taken_back
+from checks.policy import derived_again, evaluate, facts_of, is_over, retrain_refused, row_of, rule, taken_back
 from configs.load import load
 from configs.schema import ROLES, Action, Corruption
 from records import RULES, Answered, Finding, Role, Ruling
@@ -42,7 +42,7 @@ def designed(role: Role, corruption: Corruption, drift: Answered, kpi: Answered)
         return "critical", back[role] | {"incident"}
     if drift == "yes" and corruption == "no":
         return "warning", {"freeze"}
-    if (corruption, drift, kpi) == ("no", "no", "no"):
+    if (corruption, drift) == ("no", "no"):  # decision 084: also while the KPI is undecided
         return "ok", set() if role == "canary" else {"unfreeze"}
     return "inconclusive", set()
 
@@ -267,6 +267,23 @@ def test_every_ruling_is_sound_and_derived_again_from_what_is_stored(one: Facts,
     if "unfreeze" in ruling.actions:
         assert (one.standing.frozen, one.standing.frozen_for) == (True, "drift")
     assert not {"rollback", "fallback"} <= set(ruling.actions)
+
+
+@pytest.mark.parametrize(
+    ("before", "kpi", "over"),
+    [
+        ("drift", "undecided", True),
+        ("drop", "undecided", False),
+        ("drop", "no", True),
+        ("ok", "undecided", False),  # nothing was amiss
+        ("no_drift", "no", False),
+        ("", "no", False),
+        ("a row of an earlier table", "undecided", True),
+    ],
+)
+def test_what_an_ok_ruling_ends(before: str, kpi: str, over: bool) -> None:
+    assert is_over(ruled(*found(kpi=kpi)), before) is over
+    assert not is_over(ruled(*found(drift="yes")), before)
 
 
 def test_windows_on_which_a_model_was_taken_back_are_remembered() -> None:

@@ -26,6 +26,7 @@ from tests.guard.test_rollout import GOOD, WORSE, content, traffic
 from tests.guard.town import BAD, ROLLOUT, WELL, Town, limited, ticks
 from tests.stores.ledger.world import MODEL, NOON, arm, subject
 
+NO_DRIFT = "no corruption and no drift, the KPI is not decided"
 LOST = (0.3, 0.15)  # hit rates of control and champion
 
 
@@ -295,6 +296,31 @@ class TestFreeze:
             ("ok", "all is well again (recommendation-v2)"),
         ]
         assert "the freeze for drift is lifted" in two.alerts()[-1].body["done"]
+
+    @pytest.mark.parametrize("mode", ["champion", "canary", "rules"])
+    def test_it_is_lifted_where_the_kpi_is_never_decided_too(self, two: Town, mode: str) -> None:
+        if mode == "canary":
+            two.begin(3)
+        if mode == "rules":
+            two.operate(moves.fallback)
+        guard = two.guard(limited(clean_windows=2))
+        two.find(corruption="no", drift="yes", kpi="undecided")
+        ticks(guard, two, 2)
+        assert two.plan().frozen_for == "drift"
+        for _ in range(2):
+            two.find(corruption="no", drift="no", kpi="undecided")
+            ticks(guard, two, 2)
+        assert not two.plan().frozen
+        assert [title.split(" (")[0] for _, title in two.told()][1:] == [NO_DRIFT, NO_DRIFT]
+
+    def test_an_undecided_kpi_does_not_end_a_drop(self, two: Town) -> None:
+        guard = two.guard()
+        two.operate(moves.fallback)
+        for kpi in ("yes", "undecided", "yes", "undecided", "no"):
+            two.find(corruption="no", drift="no", kpi=kpi)
+            ticks(guard, two, 2)
+        assert len(two.incidents()) == 1
+        assert two.told() == [("critical", "KPI drop (rules)"), ("ok", "all is well again (rules)")]
 
     def test_drift_in_between_starts_the_count_anew(self, two: Town) -> None:
         guard = two.guard(limited(clean_windows=2))
