@@ -17,6 +17,7 @@ import msgspec
 import pandas as pd
 import pyarrow as pa
 
+from checks.plans import arms as plan_arms
 from checks.prediction_ids import parse
 from checks.profiles import EMPTY, Profile, References, add, profile
 from configs.schema import Config, Settings
@@ -122,6 +123,7 @@ class Group:
     """What one stretch has of a key."""
 
     answers: list[Answer] = field(default_factory=list)
+    failed: list[Answer] = field(default_factory=list)  # by the rules, where this version was asked and failed
     beside: list[Answer] = field(default_factory=list)  # scores of a canary on the champion's requests
     outcomes: list[tuple[Answer, Any]] = field(default_factory=list)
     unreadable: int = 0
@@ -220,7 +222,7 @@ def _rows(stretch: Stretch, serving: dict[str, ReleasePlan], eyes: Eyes, now: da
                 "damaged": 0,
                 "unknown": 0,
                 "newest_event": max((one.event_time for one in group.answers), default=None),
-                "newest_received": max((one.received_at for one in group.answers), default=None),
+                "newest_received": max((one.received_at for one in (*group.answers, *group.failed)), default=None),
                 "read_at": now,
                 "profile": seen.to_json().decode(),
             }
@@ -256,6 +258,9 @@ def _grouped(stretch: Stretch, answers: dict[str, Answer], serving: dict[str, Re
     for line in answers.values():
         if not line.paired_with:
             groups.setdefault(_key(line, serving), Group()).answers.append(line)
+            asked = _asked(line, serving)
+            if asked is not None:
+                groups.setdefault(asked, Group()).failed.append(line)
         elif line.arm == "canary" and line.decision is not None:
             groups.setdefault(_key(line, serving), Group()).beside.append(line)
     for line, outcome in _outcomes(stretch, answers, serving):
@@ -269,6 +274,15 @@ def _key(line: Answer, serving: dict[str, ReleasePlan]) -> Key:
     stands = next((arm.artifact.content for arm in arms if arm and arm.artifact), "")
     hour = line.event_time.replace(minute=0, second=0, microsecond=0)
     return Key(line.model, line.version, line.artifact or stands, hour)
+
+
+def _asked(line: Answer, serving: dict[str, ReleasePlan]) -> Key | None:
+    """The version that was asked and failed, when the rules answered for it: what made it fail is among its inputs."""
+    if not line.failed_version:
+        return None
+    known = {arm.number: arm.artifact.content for arm in plan_arms(serving[line.model]) if arm.artifact}
+    artifact = known.get(line.failed_version)
+    return _key(line, serving)._replace(version=line.failed_version, artifact=artifact) if artifact else None
 
 
 def _outcomes(
@@ -290,8 +304,8 @@ def _profile(group: Group, eye: Eye | None) -> Profile:
     if eye is None:
         return EMPTY
     whole = EMPTY
-    if group.answers:
-        inputs, group.unreadable = observed(eye, group.answers)
+    if group.answers or group.failed:
+        inputs, group.unreadable = observed(eye, [*group.answers, *group.failed])
         whole = profile(eye.references, inputs) if len(inputs) else EMPTY
     model_lines = [one for one in (*group.answers, *group.beside) if one.version != RULES]
     decided = _decisions(model_lines)

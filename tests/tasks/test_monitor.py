@@ -264,6 +264,18 @@ def restore(town: Observatory) -> None:
     )
 
 
+def test_requests_on_which_the_champion_failed_are_its_inputs(town: Observatory) -> None:
+    town.said(NOW - DAY, 60)
+    lines = town.answers(NOW - DAY, 120, customers=STRANGERS)
+    how = {"override": "error", "failed_arm": "champion", "failed_version": 1}
+    town.journal().append(*[replace(town.by_rules(one), **how) for one in lines])
+    found = last(town.monitor(), "corruption")
+    assert (found.answer, found.version) == ("yes", 1)
+    assert "is missing in 67%" in found.reason
+    counted = rows(town).groupby("version")["answers"].sum()
+    assert counted.to_dict() == {RULES: 120, 1: 60}  # it gave no answer there
+
+
 def moved(line: Answer, when: datetime) -> Answer:
     return replace(line, event_time=when, received_at=when)
 
