@@ -266,10 +266,10 @@ def lifted(town: Town) -> None:
     )
 
 
-def refuse(town: Town, table: str, batch: str, answer: str = "yes") -> None:
+def refuse(town: Town, table: str, batch: str, answer: str = "yes", days: int = 0) -> None:
     """The door refuses a batch of a table, or takes it in."""
     town.runs += 1
-    made = town.finding("batch", answer, RULES, utc_now())
+    made = town.finding("batch", answer, RULES, utc_now() - timedelta(days=days))
     figures = {"table": table, "batch": batch}
     one = replace(made, window_end=made.found_at, figures=figures, expires_at=made.found_at + timedelta(days=30))
     findings.save(town.ledgers["flow"], [one], "door")
@@ -443,6 +443,12 @@ class TestFreeze:
         refuse(two, "events", "monday", "no")
         ticks(guard, two, 2)
         assert two.rulings()[-1].row == "ok"
+
+    def test_a_refusal_of_weeks_ago_stands_beside_a_newer_one_of_another_table(self, two: Town) -> None:
+        refuse(two, "events", "monday", days=20)
+        refuse(two, "items", "monday", "no")
+        ticks(two.guard(), two, 2)
+        assert two.rulings()[-1].corruption == "batch"
 
     def test_a_batch_freeze_that_a_promotion_lifted_is_not_set_again(self, two: Town) -> None:
         guard = two.guard()
