@@ -7,6 +7,7 @@ no value of anybody: counts, sums and two extremes for each column. Read by `che
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
@@ -238,7 +239,7 @@ def _typed(dtype: str, given: pd.Series) -> tuple[pd.Series, Flags]:
         good = _each(given, lambda value: isinstance(value, bool)) if kind == "O" else np.full(len(given), kind == "b")
         values = given.astype("object").where(good, None)
     else:
-        good = _each(given, lambda value: isinstance(value, str)) if kind in {"O", "U"} else np.zeros(len(given), bool)
+        good = _each(given, _is_name) if kind in {"O", "U"} else np.zeros(len(given), bool)
         values = given.astype("object").where(good, None)
     return values, np.asarray(present & ~good, dtype=np.bool_)
 
@@ -248,7 +249,21 @@ def _each(given: pd.Series, test: Callable[[object], bool]) -> Flags:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    """False for a whole number that no float can hold, too."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    return isinstance(value, float | np.integer | np.floating)
+
+
+def _is_name(value: object) -> bool:
+    """False for half a surrogate pair: no character, and not to be written anywhere."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _sum(name: str, first: Counted, second: Counted) -> Counted:
