@@ -268,12 +268,18 @@ def _grouped(stretch: Stretch, answers: dict[str, Answer], serving: dict[str, Re
     return groups
 
 
+def behind_rules(plan: ReleasePlan) -> str:
+    """The artifact by whose reference the rules are seen, having none of their own: the champion's, or the one before.
+
+    Empty when the model never had a version.
+    """
+    return next((arm.artifact.content for arm in (plan.champion, plan.previous) if arm and arm.artifact), "")
+
+
 def _key(line: Answer, serving: dict[str, ReleasePlan]) -> Key:
-    """The rules have no reference of their own: their requests are seen as the champion would see them."""
-    arms = (serving[line.model].champion, serving[line.model].previous)
-    stands = next((arm.artifact.content for arm in arms if arm and arm.artifact), "")
+    """The rules are seen as what stands behind them."""
     hour = line.event_time.replace(minute=0, second=0, microsecond=0)
-    return Key(line.model, line.version, line.artifact or stands, hour)
+    return Key(line.model, line.version, line.artifact or behind_rules(serving[line.model]), hour)
 
 
 def _asked(line: Answer, serving: dict[str, ReleasePlan]) -> Key | None:

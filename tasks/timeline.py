@@ -16,7 +16,7 @@ from records import RULES, ReleasePlan
 from stores.lake import Lake
 from stores.ledger import plans
 from stores.ledger.engine import Ledger
-from tasks.profiling import counted
+from tasks.profiling import behind_rules, counted
 
 
 class Subject(NamedTuple):
@@ -86,9 +86,8 @@ class Timeline:
 
 def subjects(plan: ReleasePlan) -> list[Subject]:
     """What answers now, and the canary beside it. The rules are seen as the champion would see their requests."""
-    stands = next((arm.artifact.content for arm in (plan.champion, plan.previous) if arm and arm.artifact), "")
     rules = plan.mode == "rules" or plan.champion.is_rules
-    found = [Subject(plan.model, RULES if rules else plan.champion.number, stands)]
+    found = [Subject(plan.model, RULES if rules else plan.champion.number, behind_rules(plan))]
     if plan.canary is not None and plan.canary.artifact is not None:
         found.append(Subject(plan.model, plan.canary.number, plan.canary.artifact.content))
     return found
