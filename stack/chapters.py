@@ -142,9 +142,7 @@ def data(demo: Demo) -> None:
 def second_autumn(demo: Demo) -> Iterator[None]:
     """While it lasts, the source has the planted autumn after the real one, and the traffic goes on into both."""
     export = planted.export(ORDERS, demo.settings.home / season.EXPORT)
-    rest = replay.orders(export, season.PAUSE)
-    again = planted.thinned([order for order in rest if order.at >= planted.AGAIN])
-    demo.traffic.then([*(order for order in rest if order.at < planted.AGAIN), *again])
+    demo.traffic.then(planted.thinned(replay.orders(export, season.PAUSE)))
     _configure(demo, export=export)
     yield
     _configure(demo)

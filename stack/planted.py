@@ -42,10 +42,10 @@ def second_autumn(frame: pd.DataFrame) -> pd.DataFrame:
     return autumn.astype(frame.dtypes.to_dict())
 
 
-def thinned(autumn: Sequence[Order]) -> list[Order]:
-    """Its traffic: every second order of the first eight weeks, to save the reader's time, and all of the later ones."""
-    early = [order for order in autumn if order.at < DENSE]
-    return [*early[::2], *(order for order in autumn if order.at >= DENSE)]
+def thinned(orders: Sequence[Order]) -> list[Order]:
+    """The traffic to the end: every second order, to save the reader's time, and all of the last weeks."""
+    early = [order for order in orders if order.at < DENSE]
+    return [*early[::2], *(order for order in orders if order.at >= DENSE)]
 
 
 def reissued(before: pd.DataFrame) -> dict[float, float]:
