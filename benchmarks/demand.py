@@ -7,8 +7,6 @@ WAPE (95 %): over categories, resampled whole; over weeks, resampled in blocks o
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,8 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
-from threadpoolctl import threadpool_limits
 
+from benchmarks import ask
 from benchmarks.quality import bundled
 from configs.load import load
 from models import demand as model
@@ -46,15 +44,7 @@ RIVALS: dict[str, Callable[[Index, int], Floats]] = {
 
 def main(argv: Sequence[str]) -> None:
     """`--json` prints one document instead of tables."""
-    parser = argparse.ArgumentParser(prog="grownet bench demand", description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args(argv)
-    with threadpool_limits(limits=1):
-        facts = measure()
-    if chosen.json:
-        print(json.dumps(facts, indent=2, sort_keys=True))
-    else:
-        show(facts)
+    ask("demand", __doc__, argv, measure, show)
 
 
 def measure() -> dict[str, Any]:

@@ -8,8 +8,6 @@ count (at least five buyers), which ours does not know.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,8 +19,8 @@ import numpy.typing as npt
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
-from threadpoolctl import threadpool_limits
 
+from benchmarks import ask
 from checks import metrics
 from configs.load import load
 from models import recommendation as model
@@ -43,15 +41,7 @@ Measured = dict[str, Floats]  # metric -> one value per customer
 
 def main(argv: Sequence[str]) -> None:
     """`--json` prints one document instead of tables."""
-    parser = argparse.ArgumentParser(prog="grownet bench quality", description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args(argv)
-    with threadpool_limits(limits=1):
-        facts = measure()
-    if chosen.json:
-        print(json.dumps(facts, indent=2, sort_keys=True))
-    else:
-        show(facts)
+    ask("quality", __doc__, argv, measure, show)
 
 
 def bundled() -> dict[str, pd.DataFrame]:

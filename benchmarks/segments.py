@@ -8,9 +8,7 @@ paired bootstrap over customers (95 %). KMeans on raw values stands beside it as
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,8 +18,8 @@ import numpy.typing as npt
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
-from threadpoolctl import threadpool_limits
 
+from benchmarks import ask
 from benchmarks.quality import bundled
 from checks import metrics
 from configs.load import load
@@ -55,15 +53,7 @@ class Moment:
 
 def main(argv: Sequence[str]) -> None:
     """`--json` prints one document instead of tables."""
-    parser = argparse.ArgumentParser(prog="grownet bench segments", description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args(argv)
-    with threadpool_limits(limits=1):
-        facts = measure()
-    if chosen.json:
-        print(json.dumps(facts, indent=2, sort_keys=True))
-    else:
-        show(facts)
+    ask("segments", __doc__, argv, measure, show)
 
 
 def measure() -> dict[str, Any]:

@@ -168,9 +168,11 @@ def anomaly_rate(references: References, window: Profile) -> float | None:
 
 
 def _column(feature: Watched, whole: pd.Series, blocks: Sequence[pd.Series], bins: int, inputs: bool) -> Column:
-    if feature.dtype in {"timestamp", "list"}:
-        raise UsageError(f"column {feature.name}", expected="a number, a name or a flag", got=feature.dtype)
-    dtype: Literal["string", "int64", "float64", "bool"] = feature.dtype  # type: ignore[assignment]  # narrowed above
+    match feature.dtype:
+        case "timestamp" | "list":
+            raise UsageError(f"column {feature.name}", expected="a number, a name or a flag", got=feature.dtype)
+        case dtype:
+            pass
     values, _ = _typed(dtype, whole)
     tails = None
     if dtype in {"int64", "float64"}:

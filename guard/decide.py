@@ -70,12 +70,12 @@ def _carry_out(hand: Hand, watch: Watch, plan: ReleasePlan, ruling: Ruling) -> b
 def moves(plan: ReleasePlan, ruling: Ruling) -> ReleasePlan:
     """The plan after what a ruling does, ways back first."""
     row = row_of(ruling)
-    who = {"at": ruling.at, "actor": ACTOR, "reason": f"{row.name}: {ruling.reason}"}
+    reason = f"{row.name}: {ruling.reason}"
     for action in (action for action in CHANGES if action in ruling.actions):
         if action == "freeze":
-            plan = transitions.freeze(plan, what_for=row.freezes_for, **who)  # type: ignore[arg-type]  # times and texts by name
+            plan = transitions.freeze(plan, what_for=row.freezes_for, at=ruling.at, actor=ACTOR, reason=reason)
         else:
-            plan = getattr(transitions, action)(plan, **who)
+            plan = getattr(transitions, action)(plan, at=ruling.at, actor=ACTOR, reason=reason)
     return plan
 
 

@@ -30,7 +30,7 @@ def gather(ledger: Ledger, watch: Watch, view: View, verdict: GuardVerdict | Non
     plan = view.plan
     _refresh(ledger, watch, plan, view.seen.at, model.monitor)
     voting = plan.frozen and ballots.open_for(ledger, plan.model) is not None
-    roles: list[Role] = [role_of(plan), *(["canary"] if plan.canary is not None else [])]  # type: ignore[list-item]  # a literal
+    roles: tuple[Role, ...] = (role_of(plan), "canary") if plan.canary is not None else (role_of(plan),)
     return [_facts(watch, view, role, judged(verdict, role), standing(plan, role, voting), model) for role in roles]
 
 

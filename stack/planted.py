@@ -19,7 +19,6 @@ from stack.replay import SEASON_START, Order
 AGAIN = datetime(2011, 12, 15, tzinfo=UTC)  # 15 weeks later: weekdays stay weekdays
 DENSE = AGAIN + timedelta(days=56)
 SEED = 11
-RENUMBERED = {"5": "7"}  # first digit of invoice numbers, so that a planted one is never a real one
 
 
 def export(orders: Path, to: Path) -> Path:
@@ -34,9 +33,7 @@ def second_autumn(frame: pd.DataFrame) -> pd.DataFrame:
     start = SEASON_START.replace(tzinfo=None)
     autumn = frame[frame["invoice_date"] >= start].copy()
     autumn["invoice_date"] += AGAIN - SEASON_START
-    autumn["invoice_no"] = autumn["invoice_no"].replace(
-        {rf"^(C?){old}": rf"\g<1>{new}" for old, new in RENUMBERED.items()}, regex=True
-    )
+    autumn["invoice_no"] = autumn["invoice_no"].replace(r"^(C?)5", r"\g<1>7", regex=True)  # never a real one
     numbers = reissued(frame[frame["invoice_date"] < start])
     autumn["customer_id"] = autumn["customer_id"].map(numbers).fillna(autumn["customer_id"])
     return autumn.astype(frame.dtypes.to_dict())

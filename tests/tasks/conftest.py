@@ -9,6 +9,7 @@ import pytest
 
 from models.contract import Model
 from tests.tasks import toy as toy_module
+from tests.tasks.observatory import Observatory
 from tests.tasks.school import School, orders
 
 
@@ -50,3 +51,22 @@ def open_school(folder: Path, migrated: Path) -> School:
     made = School(folder, f"sqlite:///{folder}/mlflow/mlflow.db")
     made.take_in(orders(), "all")
     return made
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with version 1 at 100 %; each test has a copy."""
+    folder = tmp_path_factory.mktemp("observatory") / "home"
+    made = Observatory(folder)
+    made.watched()
+    made.close()
+    return folder
+
+
+@pytest.fixture
+def town(built: Path, tmp_path: Path) -> Iterator[Observatory]:
+    shutil.copytree(built, tmp_path / "home")
+    made = Observatory(tmp_path / "home")
+    made.prepare()
+    yield made
+    made.close()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,25 +26,6 @@ from tests.tasks.observatory import CUSTOMERS, NOW, Observatory
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 STRANGERS = [f"stranger {number}" for number in range(40)]
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with version 1 at 100 %; each test has a copy."""
-    folder = tmp_path_factory.mktemp("observatory") / "home"
-    made = Observatory(folder)
-    made.watched()
-    made.close()
-    return folder
-
-
-@pytest.fixture
-def town(built: Path, tmp_path: Path) -> Iterator[Observatory]:
-    shutil.copytree(built, tmp_path / "home")
-    made = Observatory(tmp_path / "home")
-    made.prepare()
-    yield made
-    made.close()
 
 
 def answers(found: list[Finding], kind: str) -> list[Answered]:

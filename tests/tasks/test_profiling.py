@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -20,25 +18,6 @@ from tests.serving.town import NAME
 from tests.tasks.observatory import NOW, Observatory
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with version 1 at 100 %; each test has a copy."""
-    folder = tmp_path_factory.mktemp("observatory") / "home"
-    made = Observatory(folder)
-    made.watched()
-    made.close()
-    return folder
-
-
-@pytest.fixture
-def town(built: Path, tmp_path: Path) -> Iterator[Observatory]:
-    shutil.copytree(built, tmp_path / "home")
-    made = Observatory(tmp_path / "home")
-    made.prepare()
-    yield made
-    made.close()
 
 
 def table(town: Observatory) -> pd.DataFrame:
