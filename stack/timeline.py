@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from checks.policy import evaluate
+from checks.policy import QUARTER, evaluate
 from checks.shifts import Judged
 from configs.schema import Config, RetrainConfig, Settings
 from records import RULES, Answered, Finding, Record, ReleasePlan
@@ -17,8 +17,6 @@ from stores.ledger import findings, plans
 from tasks import kpi
 from tasks.monitor import Watch, watching
 from tasks.timeline import Timeline, subjects, timeline
-
-QUARTER = timedelta(days=91)
 
 
 class Window(Record, frozen=True, kw_only=True):

@@ -19,7 +19,8 @@ from checks.profiles import EMPTY, add, anomaly_rate
 from checks.shifts import Judged
 from configs.schema import MonitorConfig
 from stores.lake import Lake
-from tasks.profiling import TABLE, Eye, Eyes
+from tasks.eyes import Eye, Eyes
+from tasks.profiling import TABLE
 from tasks.timeline import Hour, Subject, Timeline
 
 HOUR = timedelta(hours=1)

@@ -11,6 +11,7 @@ from math import ceil, isfinite
 from msgspec.structs import replace
 
 from checks import sequential, tallies
+from checks.policy import QUARTER
 from checks.shifts import Judged
 from configs.schema import ModelConfig
 from records import ReleasePlan
@@ -18,7 +19,6 @@ from stores.ledger import counters
 from stores.ledger.engine import Ledger
 from tasks.timeline import Timeline, newest_window
 
-QUARTER = timedelta(days=91)
 Span = tuple[datetime, datetime]
 
 

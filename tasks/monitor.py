@@ -28,8 +28,9 @@ from stores.ledger.engine import Ledger
 from tasks import kpi
 from tasks.corrupt import judged as looked
 from tasks.corrupt import marks
+from tasks.eyes import Eyes
 from tasks.operate import opened
-from tasks.profiling import Eyes, read_journals
+from tasks.profiling import read_journals
 from tasks.timeline import Subject, Timeline, newest_window, restored, subjects, timeline
 
 ACTOR = "monitor"

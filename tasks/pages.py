@@ -17,8 +17,8 @@ from records import RULES, Answer, Finding
 from stores.ledger import plans
 from tasks import drift_page, sample_report
 from tasks.drift_page import Theirs
+from tasks.eyes import Eye, observed
 from tasks.monitor import Watch
-from tasks.profiling import Eye, observed
 from tasks.reading import newest
 from tasks.reference import said
 from tasks.timeline import subjects

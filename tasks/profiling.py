@@ -2,7 +2,6 @@
 
 Reads `home/journal` of all replicas and the artifacts that answered; writes the lake table `profiles`. A stretch of a
 segment is appended once, whatever is run again: its key is (replica, segment, generation, offset). Called by `tasks.monitor`.
-The bundles are opened with the keys of training: the monitor runs where training does, and sees pseudonyms only.
 """
 
 from __future__ import annotations
@@ -19,24 +18,22 @@ import pyarrow as pa
 
 from checks.plans import arms as plan_arms
 from checks.prediction_ids import parse
-from checks.profiles import EMPTY, Profile, References, add, profile
+from checks.profiles import EMPTY, Profile, add, profile
 from configs.schema import Config, Settings
-from errors import GrownetError, NotFound
-from models.contract import Decided, Model, find
+from errors import NotFound
+from models.contract import Decided, Model
 from records import RULES, Answer, Feedback, ReleasePlan
-from stores.artifacts import Artifacts
 from stores.lake import Lake
 from stores.ledger import plans
 from stores.ledger.engine import Ledger
 from tasks import reference
-from tasks.features import artifacts_of
+from tasks.eyes import ODD, Eye, Eyes, observed
 from tasks.reading import Mark, Stretch, earlier, stretches
 from tasks.writing import alone
 
 log = logging.getLogger("grownet.monitor")
 TABLE = "profiles"
 AHEAD = timedelta(hours=1)  # an event time so much later than the clock is set aside: it would move the windows
-ODD = (GrownetError, msgspec.MsgspecError, KeyError, TypeError, ValueError)  # what odd bundles and odd lines raise
 UTC_TIME = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(
     [
@@ -61,54 +58,6 @@ SCHEMA = pa.schema(
         ("profile", pa.string()),
     ]
 )
-
-
-@dataclass(frozen=True)
-class Eye:
-    """How one artifact looks at requests and answers."""
-
-    module: Model
-    references: References
-    sample: pd.DataFrame
-    index: Any
-    trained_until: datetime
-
-
-class Eyes:
-    """The eyes of all artifacts that answered, each loaded once. One that cannot be loaded is None, and why is kept."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._artifacts: Artifacts = artifacts_of(settings)
-        self._known: dict[str, Eye | None] = {}
-        self.broken: dict[str, str] = {}
-
-    def of(self, model: str, artifact: str) -> Eye | None:
-        """None for an artifact that is lost, changed, or has no reference."""
-        if artifact not in self._known:
-            self._known[artifact] = self._load(model, artifact) if artifact else None
-        return self._known[artifact]
-
-    def fail(self, model: str, artifact: str, error: Exception) -> None:
-        """Says that an artifact cannot look at something; what it was asked about has no profile."""
-        log.error("artifact %s of %s cannot be monitored: %r", artifact[:12], model, error)
-        self.broken[artifact] = str(error) if isinstance(error, GrownetError) else repr(error)
-
-    def shut(self) -> None:
-        """Those that failed on something judge nothing in this run: a part of their windows is missing."""
-        self._known |= dict.fromkeys(self.broken)
-
-    def _load(self, model: str, artifact: str) -> Eye | None:
-        try:
-            bundle = self._artifacts.bundle(artifact)
-            if not bundle.reference:
-                return None
-            references, sample = reference.opened(bundle.reference)
-            module = find(model)
-            index = module.index(self._artifacts.frame(bundle.manifest.features))
-        except ODD as error:
-            self.fail(model, artifact, error)
-            return None
-        return Eye(module, references, sample, index, bundle.manifest.trained_until)
 
 
 class Key(NamedTuple):
@@ -182,18 +131,6 @@ def _tell(stretch: Stretch) -> None:
         log.warning("%d lines of %s are of a newer release", stretch.unknown, stretch.segment)
     if stretch.mark.generation and not stretch.start:
         log.warning("segment %s of %s is not what was read; counted anew", stretch.segment, stretch.replica)
-
-
-def observed(eye: Eye, lines: Sequence[Answer]) -> tuple[pd.DataFrame, int]:
-    """What the model saw of the requests that were kept, and how many of these it cannot read."""
-    requests, unreadable = [], 0
-    for line in lines:
-        if line.features is not None:
-            try:
-                requests.append(msgspec.convert(line.features, eye.module.Request, strict=True))
-            except msgspec.ValidationError:
-                unreadable += 1
-    return eye.module.observe(eye.index, requests), unreadable
 
 
 def _rows(stretch: Stretch, serving: dict[str, ReleasePlan], eyes: Eyes, now: datetime) -> list[dict[str, Any]]:

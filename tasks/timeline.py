@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from checks.facts import role_of
 from checks.profiles import EMPTY, Profile, add
 from checks.windows import Grid, Heard, event_now
 from configs.schema import MonitorConfig
@@ -86,8 +87,8 @@ class Timeline:
 
 def subjects(plan: ReleasePlan) -> list[Subject]:
     """What answers now, and the canary beside it. The rules are seen as the champion would see their requests."""
-    rules = plan.mode == "rules" or plan.champion.is_rules
-    found = [Subject(plan.model, RULES if rules else plan.champion.number, behind_rules(plan))]
+    number = RULES if role_of(plan) == "rules" else plan.champion.number
+    found = [Subject(plan.model, number, behind_rules(plan))]
     if plan.canary is not None and plan.canary.artifact is not None:
         found.append(Subject(plan.model, plan.canary.number, plan.canary.artifact.content))
     return found

@@ -25,7 +25,8 @@ from records import Answer, Arm, Feedback, Finding
 from stores.journal import Journal
 from stores.segments import minute_of
 from tasks import monitor as monitoring
-from tasks.profiling import Eyes, read_journals
+from tasks.eyes import Eyes
+from tasks.profiling import read_journals
 from tasks.reference import training_reference
 from tasks.trial import Split, Trial
 from tests.serving.town import AS_OF, NAME, Town
