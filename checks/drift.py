@@ -96,6 +96,11 @@ def reference_of_names(values: pd.Series, most: int = 50, least: float = 0.0) ->
 
 def count(reference: Reference, values: pd.Series) -> Counts:
     """Rows of `values` in each bin of `reference`; the last bin holds nulls. Counts of windows add up."""
+    return np.bincount(places(reference, values), minlength=reference.bins).astype(np.int64)
+
+
+def places(reference: Reference, values: pd.Series) -> Counts:
+    """The bin of each value, shape (rows,)."""
     null = values.isna().to_numpy(dtype=np.bool_)
     if reference.kind == "number":
         numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -104,8 +109,7 @@ def count(reference: Reference, values: pd.Series) -> Counts:
     else:
         at = pd.Index(reference.names, dtype="str").get_indexer(values.astype("str"))
         at[at < 0] = len(reference.names)
-    at = np.where(null, reference.bins - 1, at)
-    return np.bincount(at, minlength=reference.bins).astype(np.int64)
+    return np.where(null, reference.bins - 1, at).astype(np.int64)
 
 
 def drift(reference: Reference, counts: Sequence[int] | Counts) -> Drift:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -22,6 +22,7 @@ from records import Record
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Parts = npt.NDArray[np.int64]
 NAMES_MOST, NAMES_LEAST = 50, 0.005  # names with a bin of their own, and the share of rows one needs for it
 TAIL = 0.005  # share of the reference at either end that counts as unusual
 HUGE = 1e100  # larger numbers are cut for the moments, whose squares would not be numbers any more
@@ -136,15 +137,28 @@ def joined(first: References, second: References) -> References:
 
 def profile(references: References, frame: pd.DataFrame) -> Profile:
     """Counts the rows of a frame; its columns that the reference does not have are ignored. Any dtype is survived."""
-    counted: dict[str, Counted] = {}
+    return by_part(references, frame, np.zeros(len(frame), dtype=np.int64), 1)[0]
+
+
+def by_part(references: References, frame: pd.DataFrame, parts: Parts, count: int) -> list[Profile]:
+    """As `profile`, one for each part of the frame, in one pass.
+
+    Args:
+        parts: the part of each row, from 0 to `count` - 1, shape (rows,).
+    """
+    columns: dict[str, list[Counted]] = {}
     unusual = np.zeros(len(frame), dtype=np.bool_)
     seen = False
     for column in references.columns:
         if column.name in frame.columns:
-            counted[column.name], strange = _counted(column, frame[column.name])
+            columns[column.name], strange = _counted(column, frame[column.name], parts, count)
             seen = seen or column.input
             unusual |= strange & column.input
-    return Profile(rows=len(frame) if seen else 0, anomalies=int(unusual.sum()), columns=counted)
+    rows, odd = (np.bincount(part, minlength=count).tolist() for part in (parts, parts[unusual]))
+    return [
+        Profile(rows=rows[at] if seen else 0, anomalies=odd[at], columns={name: of[at] for name, of in columns.items()})
+        for at in range(count)
+    ]
 
 
 def add(first: Profile, second: Profile) -> Profile:
@@ -194,33 +208,41 @@ def _column(feature: Watched, whole: pd.Series, blocks: Sequence[pd.Series], bin
         blocks=parts,
         counted=Counted(counts=made.counts),
     )
-    return msgspec.structs.replace(bare, counted=_counted(bare, whole)[0])
+    return msgspec.structs.replace(bare, counted=_counted(bare, whole, np.zeros(len(whole), dtype=np.int64), 1)[0][0])
 
 
-def _counted(column: Column, given: pd.Series) -> tuple[Counted, Flags]:
-    """The counts of a column, and which of its rows are unusual."""
+def _counted(column: Column, given: pd.Series, parts: Parts, count: int) -> tuple[list[Counted], Flags]:
+    """The counts of a column in each part, and which of its rows are unusual."""
     values, mistyped = _typed(column.dtype, given)
-    counts = drift.count(column.reference, values)
-    bad = int(mistyped.sum())
+    bins, places = column.reference.bins, drift.places(column.reference, values)
+    counts = np.bincount(parts * bins + places, minlength=count * bins).reshape(count, bins).tolist()
+    bad = np.bincount(parts[mistyped], minlength=count).tolist()
     if column.reference.kind == "name":
-        known = pd.Index(column.reference.names, dtype="str")
-        strange = values.notna().to_numpy(dtype=np.bool_) & (known.get_indexer(values.astype("str")) < 0)
-        return Counted(counts=tuple(counts.tolist()), mistyped=bad), np.asarray(strange, dtype=np.bool_)
+        strange = places == bins - 2  # the bin before the last holds the names it does not know
+        return [Counted(counts=tuple(counts[at]), mistyped=bad[at]) for at in range(count)], np.asarray(strange)
     numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
-    present = numbers[~np.isnan(numbers)]
     outside = _beyond(numbers, column.low, column.high) | np.isinf(numbers)
     strange = outside | (_beyond(numbers, *column.tails) if column.tails else False)
-    cut = np.clip(present, -HUGE, HUGE)
-    sums = Counted(
-        counts=tuple(counts.tolist()),
-        mistyped=bad,
-        outside=int(outside.sum()),
-        total=float(cut.sum()),
-        squares=float(cut @ cut),
-        least=float(cut.min()) if len(cut) else None,
-        most=float(cut.max()) if len(cut) else None,
-    )
-    return sums, np.asarray(strange, dtype=np.bool_)
+    present = ~np.isnan(numbers)
+    moments = _moments(np.clip(numbers[present], -HUGE, HUGE), parts[present], count)
+    beyond = np.bincount(parts[outside], minlength=count).tolist()
+    found = [
+        Counted(counts=tuple(counts[at]), mistyped=bad[at], outside=beyond[at], **moments[at]) for at in range(count)
+    ]
+    return found, np.asarray(strange, dtype=np.bool_)
+
+
+def _moments(numbers: Floats, parts: Parts, count: int) -> list[dict[str, Any]]:
+    """Sum, sum of squares and extremes of each part; no extremes where there is no number."""
+    total, squares = (np.bincount(parts, weights=what, minlength=count) for what in (numbers, numbers * numbers))
+    least, most = np.full(count, np.inf), np.full(count, -np.inf)
+    np.minimum.at(least, parts, numbers)
+    np.maximum.at(most, parts, numbers)
+    return [
+        {"total": float(total[at]), "squares": float(squares[at])}
+        | ({"least": float(least[at]), "most": float(most[at])} if least[at] <= most[at] else {})
+        for at in range(count)
+    ]
 
 
 def _beyond(numbers: Floats, low: float | None, high: float | None) -> Flags:

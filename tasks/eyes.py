@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pandas as pd
@@ -76,13 +76,22 @@ class Eyes:
         return Eye(module, references, sample, index, bundle.manifest.trained_until)
 
 
-def observed(eye: Eye, lines: Sequence[Answer]) -> tuple[pd.DataFrame, int]:
-    """What the model saw of the requests that were kept, and how many of these it cannot read."""
-    requests, unreadable = [], 0
-    for line in lines:
+class Observed(NamedTuple):
+    """What the model saw of some lines' requests."""
+
+    frame: pd.DataFrame  # a row for each line of `at`
+    at: list[int]  # positions of the lines whose request was kept and can be read
+    unreadable: list[int]  # of those whose request cannot
+
+
+def observed(eye: Eye, lines: Sequence[Answer]) -> Observed:
+    """What the model saw of the requests that were kept."""
+    requests, at, unreadable = [], [], []
+    for place, line in enumerate(lines):
         if line.features is not None:
             try:
                 requests.append(msgspec.convert(line.features, eye.module.Request, strict=True))
+                at.append(place)
             except msgspec.ValidationError:
-                unreadable += 1
-    return eye.module.observe(eye.index, requests), unreadable
+                unreadable.append(place)
+    return Observed(eye.module.observe(eye.index, requests), at, unreadable)

@@ -58,11 +58,10 @@ def _theirs(watch: Watch, drift: Finding, page: Path) -> Theirs | None:
 
 def sampled(eye: Eye, lines: Sequence[Answer]) -> pd.DataFrame:
     """What the model saw and said of some answers; one row for each whose features were kept and can be read."""
-    inputs, unreadable = observed(eye, lines)
-    if unreadable or any(line.version == RULES for line in lines):
-        return inputs
-    kept = [msgspec.convert(line.decision, Decided) for line in lines if line.features is not None]
-    return inputs.join(said(kept))
+    seen = observed(eye, lines)
+    if any(line.version == RULES for line in lines):
+        return seen.frame
+    return seen.frame.join(said([msgspec.convert(lines[at].decision, Decided) for at in seen.at]))
 
 
 def _in_window(line: Answer, drift: Finding) -> bool:

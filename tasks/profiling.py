@@ -7,18 +7,20 @@ segment is appended once, whatever is run again: its key is (replica, segment, g
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from itertools import groupby
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from checks.plans import arms as plan_arms
 from checks.prediction_ids import parse
-from checks.profiles import EMPTY, Profile, add, profile
+from checks.profiles import EMPTY, Parts, Profile, add, by_part
 from configs.schema import Config, Settings
 from errors import NotFound
 from models.contract import Decided, Model
@@ -33,6 +35,7 @@ from tasks.writing import alone
 
 log = logging.getLogger("grownet.monitor")
 TABLE = "profiles"
+Kind = TypeVar("Kind")
 AHEAD = timedelta(hours=1)  # an event time so much later than the clock is set aside: it would move the windows
 UTC_TIME = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(
@@ -143,12 +146,7 @@ def _rows(stretch: Stretch, serving: dict[str, ReleasePlan], eyes: Eyes, now: da
         **stretch.mark._asdict(),
     }
     rows = []
-    for key, group in sorted(_grouped(stretch, answers, serving).items()):
-        try:
-            seen = _profile(group, eyes.of(key.model, key.artifact))
-        except ODD as error:
-            eyes.fail(key.model, key.artifact, error)
-            seen = EMPTY
+    for key, group, seen in _profiled(sorted(_grouped(stretch, answers, serving).items()), eyes):
         rows.append(
             {
                 **place,
@@ -243,23 +241,77 @@ def _outcomes(
             yield line, feedback.outcome
 
 
-def _profile(group: Group, eye: Eye | None) -> Profile:
+def _profiled(groups: Iterable[tuple[Key, Group]], eyes: Eyes) -> Iterator[tuple[Key, Group, Profile]]:
+    """Each group with its profile. All that one eye looks at is counted in one pass; where something odd is among it,
+    group by group, so that the others count."""
+    for (model, artifact), some in groupby(sorted(groups, key=_eye_of), key=_eye_of):
+        keyed, eye = list(some), eyes.of(model, artifact)
+        try:
+            yield from _with_profiles(keyed, eye)
+        except ODD:
+            for key, group in keyed:
+                try:
+                    found = _profiles([group], eye)[0]
+                except ODD as error:
+                    eyes.fail(model, artifact, error)
+                    found = EMPTY
+                yield key, group, found
+
+
+def _eye_of(item: tuple[Key, Group]) -> tuple[str, str]:
+    return item[0].model, item[0].artifact
+
+
+def _with_profiles(keyed: Sequence[tuple[Key, Group]], eye: Eye | None) -> list[tuple[Key, Group, Profile]]:
+    found = _profiles([group for _, group in keyed], eye)
+    return [(key, group, seen) for (key, group), seen in zip(keyed, found, strict=True)]
+
+
+def _profiles(groups: Sequence[Group], eye: Eye | None) -> list[Profile]:
+    """A profile for each group; what cannot be read is counted in the group."""
     if eye is None:
-        return EMPTY
-    whole = EMPTY
-    if group.answers or group.failed:
-        inputs, group.unreadable = observed(eye, [*group.answers, *group.failed])
-        whole = profile(eye.references, inputs) if len(inputs) else EMPTY
-    model_lines = [one for one in (*group.answers, *group.beside) if one.version != RULES]
-    decided = _decisions(model_lines)
-    group.unreadable += len(model_lines) - len(decided)
-    if decided:
-        whole = add(whole, profile(eye.references, reference.said(decided)))
-    kpis = _kpis(eye.module, group.outcomes)
-    if kpis:
-        frame = pd.DataFrame({reference.OUTCOME: pd.Series(kpis, dtype="float64")})
-        whole = add(whole, profile(eye.references, frame))
+        return [EMPTY] * len(groups)
+    for group in groups:
+        group.unreadable = 0
+    lines, parts = _laid_out([[*group.answers, *group.failed] for group in groups])
+    seen = observed(eye, lines)
+    for at in seen.unreadable:
+        groups[parts[at]].unreadable += 1
+    whole = _by_part(eye, seen.frame, parts[seen.at], len(groups))
+    for frame, of in (_said(groups), _came(groups, eye.module)):
+        whole = [add(one, more) for one, more in zip(whole, _by_part(eye, frame, of, len(groups)), strict=True)]
     return whole
+
+
+def _by_part(eye: Eye, frame: pd.DataFrame, parts: Parts, count: int) -> list[Profile]:
+    """EMPTY for a part without a row: nobody looked at its columns."""
+    if not len(frame):
+        return [EMPTY] * count
+    rows = np.bincount(parts, minlength=count)
+    return [one if rows[at] else EMPTY for at, one in enumerate(by_part(eye.references, frame, parts, count))]
+
+
+def _laid_out(lists: Sequence[Sequence[Kind]]) -> tuple[list[Kind], Parts]:
+    """All items of some lists, and which list each is of."""
+    sizes = [len(one) for one in lists]
+    return [item for one in lists for item in one], np.repeat(np.arange(len(lists)), sizes)
+
+
+def _said(groups: Sequence[Group]) -> tuple[pd.DataFrame, Parts]:
+    """What the versions answered; the rules have no reference for it."""
+    decided = []
+    for group in groups:
+        lines = [one for one in (*group.answers, *group.beside) if one.version != RULES]
+        decided.append(_decisions(lines))
+        group.unreadable += len(lines) - len(decided[-1])
+    found, parts = _laid_out(decided)
+    return reference.said(found), parts
+
+
+def _came(groups: Sequence[Group], module: Model) -> tuple[pd.DataFrame, Parts]:
+    """What came of their answers."""
+    found, parts = _laid_out([_kpis(module, group.outcomes) for group in groups])
+    return pd.DataFrame({reference.OUTCOME: pd.Series(found, dtype="float64")}), parts
 
 
 def _decisions(lines: Sequence[Answer]) -> list[Decided]:
