@@ -1,33 +1,44 @@
-"""What is measured against peers or floors in the same run: one file a question."""
+"""What is measured against peers or floors in the same run: one file or folder a question."""
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Callable, Sequence
+import functools
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 Facts = dict[str, Any]
-
-
-def ask(
-    name: str, about: str, argv: Sequence[str], measure: Callable[[], Facts], show: Callable[[Facts], None]
-) -> None:
-    """A question's command line: measures on one thread, then shows tables, or prints one document with `--json`."""
-    from threadpoolctl import threadpool_limits
-
-    parser = argparse.ArgumentParser(prog=f"grownet bench {name}", description=about)
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args(argv)
-    with threadpool_limits(limits=1):
-        facts = measure()
-    if chosen.json:
-        print(json.dumps(facts, indent=2, sort_keys=True))
-    else:
-        show(facts)
+HERE = Path(__file__).parent
 
 
 def questions() -> list[str]:
-    """The questions there are, by the files of this folder."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
+    """The questions there are, by the files and folders here."""
+    return sorted(path.stem for path in HERE.iterdir() if path.stem[0] not in "._")
+
+
+def parts(folder: str) -> list[str]:
+    """The files of a question that is a folder."""
+    return sorted(path.stem for path in (HERE / folder).glob("*.py") if path.stem != "__init__")
+
+
+@functools.cache
+def bundled(model: str) -> dict[str, pd.DataFrame]:
+    """The tables of a model, from the bundled files, as the lake gives them; subjects are as they were, not masked."""
+    from configs.load import load
+
+    config = load()
+    return {alias: _rows(dataset) for alias, dataset in config.models[model].tables.items()}
+
+
+@functools.cache
+def _rows(dataset: str) -> pd.DataFrame:
+    import pyarrow as pa
+
+    from configs.load import load
+    from tasks.minimise import minimise
+    from tasks.sources import file_chunks
+
+    declared = load().datasets[dataset]
+    typed = [minimise(chunk, declared, lambda subjects: subjects.astype("str")) for chunk in file_chunks(declared)]
+    return pa.concat_tables(one.rows for one in typed).to_pandas()

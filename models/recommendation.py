@@ -58,7 +58,7 @@ WATCHED: tuple[Feature, ...] = (
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Chosen on months before the holdout by `grownet bench search` (docs/decisions/030)."""
+    """Chosen on months before the holdout by `grownet bench search recommendation` (docs/decisions/030)."""
 
     ridge: Positive  # of EASE
     subject_power: Share  # damping of customers with many products

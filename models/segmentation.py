@@ -60,7 +60,7 @@ WATCHED: tuple[Feature, ...] = (
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The number of groups is chosen before the holdout by `grownet bench segments` (docs/decisions/081)."""
+    """The number of groups is chosen before the holdout by `grownet bench quality segmentation` (docs/decisions/081)."""
 
     groups: Annotated[int, msgspec.Meta(ge=groups.FEWEST, le=len(groups.PLACES))]
     min_share: Share  # of the smallest group; below it one group fewer is learned

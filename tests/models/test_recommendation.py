@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.quality import CUT, END, REFERENCE, bundled
+from benchmarks import bundled
+from benchmarks.quality.recommendation import CUT, END, REFERENCE
 from checks.metrics import paired_bootstrap
 from configs.load import load
 from errors import InputError, ModelError, SchemaError
@@ -298,7 +299,7 @@ def test_a_table_of_another_shape_is_an_error() -> None:
 
 
 def test_it_beats_its_baselines_and_the_reference_on_the_real_holdout() -> None:
-    tables = bundled()
+    tables = bundled("recommendation")
     index = model.index(model.build(tables, CUT, PARAMS))
     fitted = model.fit(tables, CUT, PARAMS, RECIPE.seed)
     truth = model.outcomes(tables, CUT, END, PARAMS)

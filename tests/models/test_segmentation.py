@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.quality import bundled
-from benchmarks.segments import CUT, END
+from benchmarks import bundled
+from benchmarks.quality.segmentation import CUT, END
 from checks.metrics import paired_bootstrap
 from configs.load import load
 from errors import InputError, ModelError, SchemaError
@@ -290,7 +290,7 @@ def test_nothing_to_learn_from_is_an_error() -> None:
 
 
 def test_it_beats_its_baselines_and_the_rules_on_the_real_holdout() -> None:
-    tables = bundled()
+    tables = bundled("segmentation")
     index = model.index(model.build(tables, CUT, PARAMS))
     fitted = model.fit(tables, CUT, PARAMS, RECIPE.seed)
     truth = model.outcomes(tables, CUT, END, PARAMS)

@@ -1,4 +1,4 @@
-"""Which parameters should `recommendation` have? `grownet bench search` repeats the search behind its configuration.
+"""Which parameters should `recommendation` have? `grownet bench search recommendation` repeats the search behind its configuration.
 
 Reads the bundled orders before 2011-09-01 only: three windows of two months, each learned from what came before it.
 One parameter after the other, in the order of GRID, keeps its best value; the rounds are two. Discovery decides all
@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from benchmarks.quality import CUT, bundled
+from benchmarks import bundled
+from benchmarks.quality.recommendation import CUT
 from models import recommendation as model
 from models.kit import slates, split
 from models.kit.history import Index
@@ -70,7 +71,7 @@ def main(argv: Sequence[str]) -> None:
     quiet = parser.parse_args(argv).json
     trials: list[dict[str, Any]] = []
     with threadpool_limits(limits=1):
-        for made in search(bundled()["orders"]):
+        for made in search(bundled("recommendation")["orders"]):
             trials.append(made)
             if not quiet:
                 changed = f"{made['key']} = {made['value']:g}"

@@ -1,4 +1,4 @@
-"""Does `recommendation` beat what it must beat? `grownet bench quality` prints tables, `--json` the facts.
+"""Does `recommendation` beat what it must beat? `grownet bench quality recommendation`.
 
 Reads the bundled orders. Learns before 2011-09-01 and is judged on what customers bought after it, by full ranking,
 each rival on the same customers; intervals are a paired bootstrap over customers (95 %). The rivals are textbook
@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ask
+from benchmarks import bundled
 from checks import metrics
 from configs.load import load
 from models import recommendation as model
@@ -29,7 +28,6 @@ from models.kit import slates
 from models.kit.history import Index
 from models.kit.recommender import Fitted
 
-ORDERS = Path(__file__).resolve().parent.parent / "data" / "online_retail" / "online_retail.parquet"
 CUT, END = datetime(2011, 9, 1, tzinfo=UTC), datetime(2012, 1, 1, tzinfo=UTC)
 REFERENCE = {"hit_at_10": 0.540, "recall_at_20": 0.093, "ndcg_at_20": 0.123}  # EASE, from scripts older than this code
 RIDGE, COSINE_KEEP, DRAWS, SAMPLES = 500.0, 100, 5, 2000
@@ -39,22 +37,9 @@ Floats = npt.NDArray[Any]
 Measured = dict[str, Floats]  # metric -> one value per customer
 
 
-def main(argv: Sequence[str]) -> None:
-    """`--json` prints one document instead of tables."""
-    ask("quality", __doc__, argv, measure, show)
-
-
-def bundled() -> dict[str, pd.DataFrame]:
-    """The bundled orders as the lake gives them: UTC times, customers as strings."""
-    frame = pd.read_parquet(ORDERS)
-    frame["invoice_date"] = frame["invoice_date"].dt.tz_localize("Europe/London").dt.tz_convert("UTC")
-    frame["customer_id"] = frame["customer_id"].astype("str")
-    return {"orders": frame}
-
-
 def measure() -> dict[str, Any]:
     """Every figure of the question."""
-    tables, recipe = bundled(), load().models["recommendation"]
+    tables, recipe = bundled("recommendation"), load().models["recommendation"]
     params, policy = configure(find("recommendation"), recipe)
     index = model.index(model.build(tables, CUT, params))
     began = time.process_time()

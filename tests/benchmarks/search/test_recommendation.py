@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from benchmarks import search
-from benchmarks.quality import CUT
+from benchmarks.quality.recommendation import CUT
+from benchmarks.search import recommendation as search
 from configs.load import load
 from models import recommendation as model
 

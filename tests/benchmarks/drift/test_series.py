@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.real import series
+from benchmarks.drift import series
 from errors import NotFound
 
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import beta
 
-from benchmarks.quality import bundled
-from benchmarks.real import series
-from benchmarks.real.replay import FLAT_PSI
+from benchmarks import bundled
+from benchmarks.drift import series
+from benchmarks.drift.replay import FLAT_PSI
 from checks import drift
 from checks.profiles import Profile, References, profile, reference
 from checks.shifts import LIMITS, answer_of, drifted
@@ -58,7 +58,7 @@ def _shop(house: Config, name: str) -> Pool:
     """Each week's past requests as the model sees them with the snapshot of its four weeks."""
     model, recipe = find(name), house.models[name]
     params, _ = configure(model, recipe)
-    tables, weeks, draw = bundled(), list[pd.DataFrame](), np.random.default_rng(recipe.seed)
+    tables, weeks, draw = bundled(name), list[pd.DataFrame](), np.random.default_rng(recipe.seed)
     for as_of in _every(START, STOP, SNAPSHOT):
         index = model.index(model.build(tables, as_of, params))
         for begin in _every(as_of, min(as_of + SNAPSHOT, STOP), series.WEEK):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import questions, segments
+from benchmarks import parts
+from benchmarks.quality import segmentation as segments
 from configs.load import load
 from models.kit import rfm
 
@@ -25,7 +26,7 @@ def count(groups: int, score: float, smallest: float = 0.1, resampled: float = 0
 
 
 def test_it_is_a_question_of_the_command_line() -> None:
-    assert "segments" in questions()
+    assert "segmentation" in parts("quality")
 
 
 def test_all_that_is_chosen_by_lies_before_the_holdout() -> None:

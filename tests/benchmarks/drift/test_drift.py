@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import drift, questions
-from benchmarks.real import page, quiet, series
+from benchmarks.drift import page, quiet, series
 
 
 def test_it_is_a_question_of_the_command_line() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.real.replay import DRIFT, FLAT, HELD, NEVER, POLICIES, TABLE, Run
-from benchmarks.real.series import Series
-from benchmarks.real.watch import Watch
+from benchmarks.drift.replay import DRIFT, FLAT, HELD, NEVER, POLICIES, TABLE, Run
+from benchmarks.drift.series import Series
+from benchmarks.drift.watch import Watch
 from checks import metrics
 
 Floats = npt.NDArray[np.float64]

@@ -1,6 +1,6 @@
-"""Which learner should `demand` have? `grownet bench demand_search` repeats the search behind its configuration.
+"""Which learner should `demand` have? `grownet bench search demand` repeats the search behind its configuration.
 
-Reads the bundled orders before 2011-08-26 only, where the holdout of `grownet bench demand` begins: learned before each
+Reads the bundled orders before 2011-08-26 only, where the holdout of `grownet bench quality demand` begins: learned before each
 of four moments four weeks apart, judged on the weekly origins of the four weeks after it. One setting after the other,
 in the order of GRID, keeps its best value. WAPE over all categories, horizons and origins decides.
 """
@@ -19,8 +19,8 @@ import numpy.typing as npt
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from benchmarks.demand import CUT
-from benchmarks.quality import bundled
+from benchmarks import bundled
+from benchmarks.quality.demand import CUT
 from configs.load import load
 from models import demand as model
 from models.contract import configure, find
@@ -55,7 +55,7 @@ class Window(NamedTuple):
 
 def main(argv: Sequence[str]) -> None:
     """Prints each trial as it is made, and the learner chosen; `--json` prints one document."""
-    parser = argparse.ArgumentParser(prog="grownet bench demand_search", description=__doc__)
+    parser = argparse.ArgumentParser(prog="grownet bench search demand", description=__doc__)
     parser.add_argument("--json", action="store_true")
     quiet = parser.parse_args(argv).json
     trials: list[dict[str, Any]] = []
@@ -104,7 +104,7 @@ def wape(made: Sequence[Window], fitted: Sequence[Fitted]) -> float:
 
 def windows() -> list[Window]:
     """The four windows, oldest first; nothing that was sold after CUT is asked about."""
-    tables = {"orders": bundled()["orders"].query("invoice_date < @CUT")}
+    tables = {"orders": bundled("demand")["orders"].query("invoice_date < @CUT")}
     params, _ = configure(find("demand"), load().models["demand"])
     starts = [CUT - timedelta(weeks=WEEKS * back) for back in range(WINDOWS, 0, -1)]
     return [_window(tables, start, params) for start in starts]

@@ -18,8 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from benchmarks.real.replay import DRIFT, FLAT, HELD, NEVER, POLICIES, TABLE, Run
-from benchmarks.real.watch import Watch
+from benchmarks.drift.replay import DRIFT, FLAT, HELD, NEVER, POLICIES, TABLE, Run
+from benchmarks.drift.watch import Watch
 
 TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
 ROWS = {  # of the decision table, by urgency

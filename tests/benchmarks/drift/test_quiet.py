@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.real import quiet
-from benchmarks.real.series import series, settings
+from benchmarks.drift import quiet
+from benchmarks.drift.series import series, settings
 from checks.profiles import profile, reference
 from configs.load import load
 from models.contract import Feature

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import quality, questions
+from benchmarks import parts, questions
+from benchmarks.quality import recommendation as quality
 
 ROWS = quality.compared(
     {
@@ -19,6 +20,7 @@ ROWS = quality.compared(
 
 def test_it_is_a_question_of_the_command_line() -> None:
     assert {"quality", "search"} <= set(questions())
+    assert "recommendation" in parts("quality")
 
 
 def test_a_constant_lead_has_an_interval_of_no_width() -> None:

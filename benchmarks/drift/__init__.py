@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from benchmarks.real import page, quiet, series
-from benchmarks.real.figures import figures
-from benchmarks.real.replay import POLICIES, TABLE, run
-from benchmarks.real.watch import Watch
+from benchmarks.drift import page, quiet, series
+from benchmarks.drift.figures import figures
+from benchmarks.drift.replay import POLICIES, TABLE, run
+from benchmarks.drift.watch import Watch
 from configs.load import load, settings
 from configs.schema import Config
 

@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.real.watch import Look, Watch
+from benchmarks.drift.watch import Look, Watch
 from checks import policy
 from checks.facts import Facts, Limits, Standing
 from checks.shifts import Judged

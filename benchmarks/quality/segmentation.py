@@ -1,4 +1,4 @@
-"""How many customer groups, and are they worth having? `grownet bench segments` prints tables, `--json` the facts.
+"""How many customer groups, and are they worth having? `grownet bench quality segmentation`.
 
 Reads the bundled orders. The number of groups is chosen at three moments, four weeks apart, whose outcomes were all
 known before the holdout: enough customers in the smallest group, groups that resampled customers give again, and among
@@ -19,8 +19,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ask
-from benchmarks.quality import bundled
+from benchmarks import bundled
 from checks import metrics
 from configs.load import load
 from models import segmentation as model
@@ -51,14 +50,9 @@ class Moment:
         self.bought = self.outcomes["purchased"].to_numpy(np.float64)
 
 
-def main(argv: Sequence[str]) -> None:
-    """`--json` prints one document instead of tables."""
-    ask("segments", __doc__, argv, measure, show)
-
-
 def measure() -> dict[str, Any]:
     """Every figure of the question."""
-    tables, recipe = bundled(), load().models["segmentation"]
+    tables, recipe = bundled("segmentation"), load().models["segmentation"]
     params, policy = configure(find("segmentation"), recipe)
     before = [Moment(tables, at, params) for at in MOMENTS]
     searched = {

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks.real.series import Series
+from benchmarks.drift.series import Series
 from checks.profiles import References, joined, reference
 from errors import DataError
 from models.contract import Feature

@@ -1,4 +1,4 @@
-"""Does `demand` beat the median of eight weeks at every horizon? `grownet bench demand` prints tables, `--json` the facts.
+"""Does `demand` beat the median of eight weeks at every horizon? `grownet bench quality demand`.
 
 Reads the bundled orders. Learns before 2011-08-26 and forecasts one to four weeks ahead from fifteen weekly origins
 until 2011-12-09 (twelve for four weeks ahead), every origin knowing what was known then. Intervals of a difference in
@@ -17,8 +17,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ask
-from benchmarks.quality import bundled
+from benchmarks import bundled
 from configs.load import load
 from models import demand as model
 from models.contract import configure, find
@@ -42,14 +41,9 @@ RIVALS: dict[str, Callable[[Index, int], Floats]] = {
 }
 
 
-def main(argv: Sequence[str]) -> None:
-    """`--json` prints one document instead of tables."""
-    ask("demand", __doc__, argv, measure, show)
-
-
 def measure() -> dict[str, Any]:
     """Every figure of the question."""
-    tables, recipe = bundled(), load().models["demand"]
+    tables, recipe = bundled("demand"), load().models["demand"]
     params, _ = configure(find("demand"), recipe)
     index = model.index(model.build(tables, CUT, params))
     later = model.outcomes(tables, CUT, END, params)

@@ -9,11 +9,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from benchmarks.real import learner
-from benchmarks.real.figures import figures
-from benchmarks.real.replay import DRIFT, FLAT, NEVER, POLICIES, TABLE, Run, run
-from benchmarks.real.series import Series, series
-from benchmarks.real.watch import Watch
+from benchmarks.drift import learner
+from benchmarks.drift.figures import figures
+from benchmarks.drift.replay import DRIFT, FLAT, NEVER, POLICIES, TABLE, Run, run
+from benchmarks.drift.series import Series, series
+from benchmarks.drift.watch import Watch
 from checks.shifts import answer_of
 from configs.load import load
 from errors import DataError

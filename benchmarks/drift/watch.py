@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.real.learner import Version, kpi, released
-from benchmarks.real.series import Series, settings
+from benchmarks.drift.learner import Version, kpi, released
+from benchmarks.drift.series import Series, settings
 from checks import sequential
 from checks.corruption import corrupted
 from checks.policy import QUARTER
