@@ -1,7 +1,7 @@
 """Products for a customer: EASE over the purchase history, lifted by what sells more than usual these days.
 
-Reads the table `orders`; answers `{"customer", "recent", "k", "exclude_bought"}` with product codes, best first.
-Where it knows neither customer nor basket it proposes what sells now. Judged in pairs: a replayed purchase does
+Reads the table `orders`; answers `{"customer", "recent", "k", "exclude_bought", "out_of_stock"}` with product codes,
+best first. Where it knows neither customer nor basket it proposes what sells now. Judged in pairs: a replayed purchase does
 not depend on what was shown. The rules need no scipy.
 """
 
@@ -26,11 +26,12 @@ from models.kit.recommender import Blend, Fitted, Query
 JUDGE: Literal["split", "paired"] = "paired"
 SPARE = 50  # proposed beyond k, so that the policy rule can refill what it takes out
 COSINE_NEIGHBOURS = 100  # of the item-item baseline (the reference protocol)
-MAX_RECENT, MAX_CODE, MAX_K = 1000, 32, 100
+MAX_CODES, MAX_CODE, MAX_K = 1000, 32, 100
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 DTYPES = {"string": "str", "int64": "int64", "float64": "float64", "bool": "bool"}
 Code = Annotated[str, msgspec.Meta(max_length=MAX_CODE)]
+Codes = Annotated[tuple[Code, ...], msgspec.Meta(max_length=MAX_CODES)]
 
 FEATURES: tuple[Feature, ...] = (
     Feature(name="subject", dtype="string", meaning="customer pseudonym; empty for a row of the catalogue"),
@@ -50,8 +51,8 @@ WATCHED: tuple[Feature, ...] = (
     Feature(name="days", dtype="float64", low=0, high=1e4, unit="days", meaning="from the last order to the snapshot"),
     Feature(name="spend", dtype="float64", low=0, high=1e7, unit="GBP", meaning="of the customer so far"),
     Feature(name="country", dtype="string", meaning="of the customer's newest order"),
-    Feature(name="basket", dtype="int64", low=0, high=MAX_RECENT, unit="codes", meaning="sent with the request"),
-    Feature(name="strange", dtype="int64", low=0, high=MAX_RECENT, unit="codes", meaning="of them in no catalogue"),
+    Feature(name="basket", dtype="int64", low=0, high=MAX_CODES, unit="codes", meaning="sent with the request"),
+    Feature(name="strange", dtype="int64", low=0, high=MAX_CODES, unit="codes", meaning="of them in no catalogue"),
     Feature(name="k", dtype="int64", low=1, high=MAX_K, unit="products", meaning="asked for"),
     Feature(name="exclude_bought", dtype="bool", meaning="repeat purchases are not wanted"),
 )
@@ -71,13 +72,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     withdrawn_after_days: Positive  # without a sale
     max_per_family: Annotated[int, msgspec.Meta(ge=1)]  # products that share the first five digits
     max_items: Annotated[int, msgspec.Meta(ge=1, le=MAX_K)]
+    withheld: Codes = ()  # kept out by hand: a recall, a dispute
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     customer: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
-    recent: Annotated[tuple[Code, ...], msgspec.Meta(max_length=MAX_RECENT)] = ()
+    recent: Codes = ()
     k: Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] = 10
     exclude_bought: bool = True  # false asks for repeat purchases too
+    out_of_stock: Codes = ()  # who asks knows the stock; orders do not tell it
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -151,9 +154,13 @@ def decide(
     proposals: Sequence[Proposal], requests: Sequence[Request], index: Index | None, policy: Policy
 ) -> list[Decided]:
     """The policy rule: fills the slate from the top, naming each rule that kept something out of it."""
-    decided = []
+    decided, withheld = [], _codes(policy.withheld)
     for proposal, request in zip(proposals, requests, strict=True):
-        broken = functools.partial(_broken, index, _known(index, request), policy)
+        kept_out = {
+            **dict.fromkeys(_codes(request.out_of_stock), "out_of_stock"),
+            **dict.fromkeys(withheld, "withheld"),
+        }
+        broken = functools.partial(_broken, index, _known(index, request), kept_out, policy.withdrawn_after_days)
         size = min(request.k, policy.max_items)
         slate = slates.fill(proposal, size, broken, _family, policy.max_per_family)
         if len(slate.items) == size < request.k:
@@ -238,6 +245,7 @@ def example() -> list[Request]:
         Request(customer="nobody", recent=("20725",), k=5),
         Request(recent=("no such code",), k=20),
         Request(recent=("84879", "85123A"), exclude_bought=False),
+        Request(recent=("22423",), out_of_stock=("85123A", "22720")),
     ]
 
 
@@ -270,17 +278,23 @@ def _query(request: Request) -> Query:
     """The request checked. Decoding checks the same limits; this is for requests made in Python."""
     if not 1 <= request.k <= MAX_K:
         raise InputError("$.k", expected=f"1 to {MAX_K}", got=request.k)
-    if len(request.recent) > MAX_RECENT:
-        raise InputError("$.recent", expected=f"at most {MAX_RECENT} codes", got=len(request.recent))
-    for at, code in enumerate(request.recent):
-        if len(code) > MAX_CODE:
-            raise InputError(f"$.recent[{at}]", expected=f"at most {MAX_CODE} characters", got=len(code))
+    for name, given in (("recent", request.recent), ("out_of_stock", request.out_of_stock)):
+        if len(given) > MAX_CODES:
+            raise InputError(f"$.{name}", expected=f"at most {MAX_CODES} codes", got=len(given))
+        for at, code in enumerate(given):
+            if len(code) > MAX_CODE:
+                raise InputError(f"$.{name}[{at}]", expected=f"at most {MAX_CODE} characters", got=len(code))
     return Query(
         subject=request.customer,
-        recent=tuple(orders.product_code(code) for code in request.recent),
+        recent=_codes(request.recent),
         exclude_known=request.exclude_bought,
-        count=request.k + SPARE,
+        count=request.k + SPARE + len(request.out_of_stock),
     )
+
+
+def _codes(given: Sequence[str]) -> tuple[str, ...]:
+    """As the catalogue writes them."""
+    return tuple(orders.product_code(code) for code in given)
 
 
 def _seen(index: Index, request: Request) -> tuple[Any, ...]:
@@ -289,7 +303,7 @@ def _seen(index: Index, request: Request) -> tuple[Any, ...]:
     known = own.stop > own.start
     customer = "none" if request.customer is None else "known" if known else "unknown"
     at = index.subjects.get(request.customer or "", -1)
-    codes = [orders.product_code(code) for code in request.recent]
+    codes = _codes(request.recent)
     return (
         customer,
         own.stop - own.start,
@@ -307,17 +321,21 @@ def _known(index: Index | None, request: Request) -> set[int]:
     """Catalogue positions that the request wants left out."""
     if index is None or not request.exclude_bought:
         return set()
-    return index.known(request.customer, (orders.product_code(code) for code in request.recent))
+    return index.known(request.customer, _codes(request.recent))
 
 
-def _broken(index: Index | None, known: set[int], policy: Policy, code: str) -> str:
-    """The rule that keeps this product out of any slate, or empty."""
+def _broken(
+    index: Index | None, known: set[int], kept_out: Mapping[str, str], withdrawn_after: float, code: str
+) -> str:
+    """The rule that keeps this product out of any slate, or empty. `kept_out` has codes and their rules."""
     if not orders.PRODUCT_CODE.fullmatch(code):
         return "not_a_product"
+    if code in kept_out:
+        return kept_out[code]
     if index is None:
         return ""
     at = index.catalogue.position.get(code, -1)
-    if at < 0 or index.catalogue.days[at] > policy.withdrawn_after_days:
+    if at < 0 or index.catalogue.days[at] > withdrawn_after:
         return "withdrawn"
     return "already_bought" if at in known else ""
 

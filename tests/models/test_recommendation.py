@@ -157,6 +157,37 @@ def test_bought_products_leave_only_when_asked_for(index: Index) -> None:
     assert (again.items, again.overruled) == (("22002",), ())
 
 
+def test_what_is_out_of_stock_never_leaves(index: Index) -> None:
+    decided = decide(index, "22001", "22002", k=1, out_of_stock=(" 22001 ",))
+    assert (decided.items, decided.overruled) == (("22002",), ("out_of_stock",))
+    assert decide(None, "85123A", "22001", k=1, out_of_stock=("85123a",)).items == ("22001",)
+    assert decide(index, "22001", k=1, out_of_stock=("22002",)).overruled == ()
+
+
+def test_what_is_withheld_never_leaves_whoever_asks(index: Index) -> None:
+    policy = msgspec.structs.replace(POLICY, withheld=("22001",))
+    for exclude_bought in (True, False):
+        decided = decide(index, "22001", "22002", k=1, policy=policy, exclude_bought=exclude_bought)
+        assert (decided.items, decided.overruled) == (("22002",), ("withheld",))
+    assert POLICY.withheld == ()
+
+
+def test_a_slate_is_full_when_the_best_are_out_of_stock(fitted: Fitted, index: Index) -> None:
+    best = ask(fitted, index, customer="toy1", k=3).items
+    next_best = ask(fitted, index, customer="toy1", k=3, out_of_stock=best)
+    assert len(next_best.items) == 3
+    assert not set(next_best.items) & set(best)
+    assert next_best.overruled == ("out_of_stock",)
+    assert "out_of_stock" in ask(None, index, k=8, out_of_stock=TEA).overruled
+
+
+def test_more_is_proposed_the_more_is_out_of_stock(
+    monkeypatch: pytest.MonkeyPatch, fitted: Fitted, index: Index
+) -> None:
+    monkeypatch.setattr(model, "SPARE", 0)
+    assert len(ask(fitted, index, k=2, out_of_stock=TEA[:2]).items) == 2
+
+
 def test_one_family_has_its_share_of_a_slate() -> None:
     policy = msgspec.structs.replace(POLICY, max_per_family=2)
     decided = decide(None, "85123A", "85123B", "85123C", "22001", k=3, policy=policy)
@@ -191,6 +222,9 @@ def test_a_rule_that_changed_nothing_is_not_named(index: Index) -> None:
         (b'{"recent": [null]}', r"\$\.recent\[0\]"),
         (b'{"recent": ["' + b"x" * 33 + b'"]}', r"\$\.recent\[0\]"),
         (b'{"recent": [' + b'"1",' * 1000 + b'"1"]}', r"\$\.recent"),
+        (b'{"out_of_stock": "85123A"}', r"\$\.out_of_stock"),
+        (b'{"out_of_stock": ["' + b"x" * 33 + b'"]}', r"\$\.out_of_stock\[0\]"),
+        (b'{"out_of_stock": [' + b'"1",' * 1000 + b'"1"]}', r"\$\.out_of_stock"),
         (b'{"exclude_bought": 1}', r"\$\.exclude_bought"),
         (b'{"customers": "ada"}', "customers"),
         (b"[]", "object"),
@@ -214,6 +248,8 @@ def test_what_is_not_json_is_refused(body: bytes) -> None:
         (model.Request(k=101), r"\$\.k"),
         (model.Request(recent=("1",) * 1001), r"\$\.recent"),
         (model.Request(recent=("1", "x" * 33)), r"\$\.recent\[1\]"),
+        (model.Request(out_of_stock=("1",) * 1001), r"\$\.out_of_stock"),
+        (model.Request(out_of_stock=("x" * 33,)), r"\$\.out_of_stock\[0\]"),
     ],
 )
 def test_requests_made_in_python_meet_the_same_limits(
