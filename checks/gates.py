@@ -17,6 +17,7 @@ from checks.metrics import Difference
 from records import Gate, Outcome
 
 Figures = Mapping[str, float]
+PART, PARTS = ": ", ("subjects", "mean", "low", "high")  # of a segment, after its name in the figures of a gate
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +38,18 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     latency_p50_ms: float | None = None
     latency_p99_ms: float | None = None
     size_bytes: int | None = None
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """One segment as the bias gate told of it. The gap is relative to the whole; None where it was not judged."""
+
+    kind: str
+    name: str
+    gap: float | None = None
+    subjects: float | None = None
+    mean: float | None = None
+    low: float | None = None  # of the gap
+    high: float | None = None
 
 
 def new(content: str, champion: str, rejected: Sequence[str], fell: bool = False) -> Gate:
@@ -137,7 +150,8 @@ def bias(fairness: Fairness, max_gap: float) -> Gate:
     """
     if not fairness.segments:
         too_small = ", ".join(f"{kind} {name} ({count})" for kind, name, count in fairness.small)
-        return _gate("bias", "inconclusive", f"no segment is large enough to judge: {too_small or 'none at all'}", {})
+        reason = f"no segment is large enough to judge: {too_small or 'none at all'}"
+        return _gate("bias", "inconclusive", reason, _in_detail(fairness))
     worst = min(fairness.segments, key=lambda segment: (segment.gap, segment.kind, segment.name))
     beyond = [segment for segment in fairness.segments if segment.gap < -max_gap]
     certain = [segment for segment in beyond if segment.high < -max_gap]
@@ -148,7 +162,33 @@ def bias(fairness: Fairness, max_gap: float) -> Gate:
         f"{named.count} subjects, allowed {-max_gap:.0%}; {len(fairness.segments)} segments judged"
     )
     figures = {f"{segment.kind}.{segment.name}": segment.gap for segment in fairness.segments}
-    return _gate("bias", outcome, reason, {**figures, "overall": fairness.overall, "limit": -max_gap})
+    figures |= {"overall": fairness.overall, "limit": -max_gap}
+    return _gate("bias", outcome, reason, {**figures, **_in_detail(fairness)})
+
+
+def segments_of(gate: Gate) -> list[Told]:
+    """What the figures of a bias gate say of each segment, worst gap first and those too small to judge last.
+
+    Evidence of before 2026-11-22 has the gaps alone.
+    """
+    figures = gate.figures
+    split = [(key, *key.rpartition(PART)) for key in figures if "." in key]
+    named = {before if part in PARTS else key for key, before, _, part in split}
+    told = []
+    for key in sorted(named):
+        kind, _, name = key.partition(".")
+        parts = {part: figures.get(f"{key}{PART}{part}") for part in PARTS}
+        told.append(Told(kind=kind, name=name, gap=figures.get(key), **parts))
+    return sorted(told, key=lambda one: (one.gap is None, one.gap or 0.0, one.kind, one.name))
+
+
+def _in_detail(fairness: Fairness) -> dict[str, float]:
+    """Size, mean and interval of each segment, and the sizes of those too small to judge; read by `segments_of`."""
+    figures: dict[str, float] = {}
+    for one in fairness.segments:
+        parts = {"subjects": float(one.count), "mean": one.mean, "low": one.low, "high": one.high}
+        figures |= {f"{one.kind}.{one.name}{PART}{part}": value for part, value in parts.items()}
+    return figures | {f"{kind}.{name}{PART}subjects": float(count) for kind, name, count in fairness.small}
 
 
 def drift(shifts: Mapping[str, Drift], max_psi: float) -> Gate:

@@ -10,6 +10,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
+from checks.gates import segments_of
 from checks.plans import describe
 from configs.schema import Config
 from records import Candidate, Evidence, Gate, ReleasePlan, Rollout, Step, Vote
@@ -49,7 +52,7 @@ def promotion(about: Promotion, config: Config) -> str:
             *_changed(about),
             *_measured(about.evidence),
             *_gates(about.evidence.gates),
-            *_apart(about.evidence.gates, "bias", "Bias, by segment"),
+            *_bias(about.evidence.gates),
             *_apart(about.evidence.gates, "drift", "Drift of the training data against the newest"),
             *_privacy(about.candidate, config),
             *_steps(about.rollout),
@@ -189,6 +192,21 @@ def _gates(gates: Sequence[Gate]) -> Iterator[str]:
     for gate in gates:
         optional = "" if gate.required else ", not required"
         yield f"- **{plain(gate.name)}** {MARKS[gate.outcome]}{optional}: {plain(gate.reason)}"
+    yield ""
+
+
+def _bias(gates: Sequence[Gate]) -> Iterator[str]:
+    """The bias gate with every segment, the one served worst first."""
+    yield from _apart([replace(gate, figures={}) for gate in gates], "bias", "Bias, by segment")
+    told = [one for gate in gates if gate.name == "bias" for one in segments_of(gate)]
+    if told:
+        yield "| segment | subjects | mean | gap to the whole |"
+        yield "|---|---|---|---|"
+    for one in told[:MOST_FIGURES]:
+        size, mean = (f"{value:.4g}" if value is not None else "-" for value in (one.subjects, one.mean))
+        interval = f" [{one.low:+.1%}, {one.high:+.1%}]" if one.low is not None and one.high is not None else ""
+        gap = f"{one.gap:+.1%}{interval}" if one.gap is not None else "too few to judge"
+        yield f"| {plain(one.kind)}: {plain(one.name)} | {size} | {mean} | {gap} |"
     yield ""
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import jinja2
 import msgspec
 
+from checks.gates import segments_of
 from configs.schema import Config, ModelConfig
 from records import Candidate, Evidence, Gate, ReleasePlan
 
@@ -66,6 +67,7 @@ def html(config: Config, candidate: Candidate, found: Evidence, plan: ReleasePla
         figure=lambda who, metric: figure(found, f"{who}.{metric}" if who else metric),
         bars=bars(found, recipe.metric),
         gate={gate.name: gate for gate in found.gates},
+        segments=[one for gate in found.gates if gate.name == "bias" for one in segments_of(gate)],
         facts=facts(config, candidate, plan),
     )
 

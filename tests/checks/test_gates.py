@@ -11,7 +11,7 @@ from checks.drift import Drift
 from checks.fairness import Fairness, Segment
 from checks.gates import Service, Window
 from checks.metrics import Difference
-from records import Evidence, utc_now
+from records import Evidence, Gate, utc_now
 
 
 def difference(mean: float, low: float, high: float, subjects: int = 100) -> Difference:
@@ -191,6 +191,20 @@ def test_bias(abroad: Segment, outcome: str) -> None:
 def test_segments_too_small_to_judge_are_named() -> None:
     gate = gates.bias(fairness(), max_gap=0.5)
     assert (gate.outcome, "tiny (3)" in gate.reason) == ("inconclusive", True)
+
+
+def test_the_figures_of_each_segment_are_kept_and_read_back() -> None:
+    odd = segment("a: b. mean", -0.3, -0.4, -0.2)
+    gate = gates.bias(fairness(HOME, odd), max_gap=0.5)
+    worst, better, tiny = gates.segments_of(Gate.from_json(gate.to_json()))
+    assert (worst.name, worst.subjects, worst.mean, worst.low) == (odd.name, 200, odd.mean, odd.low)
+    assert (better.kind, better.name, better.gap) == ("country", "home", HOME.gap)
+    assert (tiny.name, tiny.subjects, tiny.gap) == ("tiny", 3, None)
+
+
+def test_older_evidence_has_the_gaps_alone() -> None:
+    old = Gate(name="bias", outcome="pass", reason="", figures={"country.home": -0.1, "overall": 0.5, "limit": -0.5})
+    assert gates.segments_of(old) == [gates.Told(kind="country", name="home", gap=-0.1)]
 
 
 def shift(psi: float, limit: float = 0.01) -> Drift:
