@@ -164,7 +164,7 @@ def memory_watched(story: Story) -> Iterator[None]:
 
     def watch() -> None:
         while not stop.wait(1.0):
-            story.peak_bytes = max(story.peak_bytes, _resident(own))
+            story.peak_bytes = max(story.peak_bytes, resident(own))
 
     thread = threading.Thread(target=watch, name="memory", daemon=True)
     thread.start()
@@ -175,7 +175,8 @@ def memory_watched(story: Story) -> Iterator[None]:
         thread.join()
 
 
-def _resident(root: psutil.Process) -> int:
+def resident(root: psutil.Process) -> int:
+    """Bytes of a process and all its children."""
     total = 0
     for process in [root, *root.children(recursive=True)]:
         try:
