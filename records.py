@@ -496,6 +496,67 @@ class AlertBody(Record, frozen=True, kw_only=True):
     link: str  # where to look: an address or a command
 
 
+class SegmentFigure(Record, frozen=True, kw_only=True):
+    """One segment of subjects against all of them. Without a gap it was too small to judge."""
+
+    kind: str
+    name: str
+    count: int  # subjects
+    mean: float | None
+    gap: float | None = None
+    low: float | None = None  # 95 % interval of the gap
+    high: float | None = None
+    answer: Answered = "undecided"  # whether the gap is beyond the limit
+
+
+class BiasAudit(Record, frozen=True, kw_only=True):
+    """What an audit found about what serves a model, by segment and by one measure. People read it; nothing acts on it."""
+
+    id: str
+    model: str
+    source: Literal["history", "live", "chosen"]  # metric on the newest rows, KPI of answers, share of a certain answer
+    metric: str  # what was averaged over the subjects of a segment
+    answer: Answered  # whether a segment is further from the whole than allowed
+    version: int  # RULES for the rules
+    window_start: datetime
+    window_end: datetime
+    subjects: int
+    overall: float | None
+    limit: float
+    segments: tuple[SegmentFigure, ...]
+    reason: str  # one sentence a person can read
+    report: str  # page below home
+    found_at: datetime
+
+
+class ReviewAnswer(Record, frozen=True, kw_only=True):
+    """An answer to an item of the quarterly review: by a person, signed with the person's own key, or by a check of ours."""
+
+    quarter: str  # "2026-Q4"
+    item: str
+    number: int  # 1 is the first answer in the quarter; the last one counts, all are kept
+    answer: Decision
+    reason: str
+    question: str  # as it was asked
+    role: str  # in which it was answered
+    at: datetime
+    key: str  # "operator:NAME"; "audit" for a check, which signs nothing: the audit log tells who wrote it
+    signature: str = ""  # hex, over the record with the signature empty
+
+    def unsigned(self) -> bytes:
+        return msgspec.structs.replace(self, signature="").to_json()
+
+
+class ReviewState(Record, frozen=True, kw_only=True):
+    """What is wrong with a quarter's review since a moment; written when it becomes another."""
+
+    quarter: str
+    number: int
+    overdue: tuple[str, ...]  # items
+    refused: tuple[str, ...]  # items whose answer is no
+    at: datetime
+
+
 class OutboxEvent(Record, frozen=True, kw_only=True):
     """Something people or Prefect must hear of, written in the same transaction as what it tells."""
 

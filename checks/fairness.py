@@ -1,7 +1,7 @@
 """How a metric differs between segments of subjects: the gap of each to the whole, with an interval.
 
-Read by the bias gate and by the audit. Pure: per-subject values in, figures out; point estimates are fairlearn's
-MetricFrame, intervals a bootstrap of subjects within the segment and within the rest.
+Read by the bias gate and by the bias audit (`checks.bias`). Pure: per-subject values in, figures out; point estimates are
+fairlearn's MetricFrame, intervals a bootstrap of subjects within the segment and within the rest.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import pandas as pd
 
 from checks.metrics import bootstrap_means
 from errors import UsageError
+from records import Answered
 
 Floats = npt.NDArray[np.float64]
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
-    """One segment of one kind. The gap is (mean of the segment - mean of the whole) / |mean of the whole|."""
+    """One segment of one kind. The gap is mean of the segment - mean of the whole, over |mean of the whole| when relative."""
 
     kind: str
     name: str
@@ -27,6 +28,15 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     gap: float
     low: float
     high: float
+
+    def below(self, limit: float) -> Answered:
+        """Whether it is served worse than the whole by more than `limit`; undecided when its interval reaches back."""
+        return "yes" if self.high < -limit else "undecided" if self.gap < -limit else "no"
+
+    def apart(self, limit: float) -> Answered:
+        """Whether it differs from the whole by more than `limit`, either way."""
+        certain = self.high < -limit or self.low > limit
+        return "yes" if certain else "undecided" if abs(self.gap) > limit else "no"
 
 
 class Fairness(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +83,13 @@ def refuse_unknown(segments: pd.DataFrame, segment: str) -> None:
 
 
 def by_segment(
-    values: pd.Series, segments: pd.DataFrame, *, min_rows: int, samples: int = 1000, seed: int = 0
+    values: pd.Series,
+    segments: pd.DataFrame,
+    *,
+    min_rows: int,
+    samples: int = 1000,
+    seed: int = 0,
+    relative: bool = True,
 ) -> Fairness:
     """The metric of each segment against the whole.
 
@@ -81,6 +97,7 @@ def by_segment(
         values: the metric per subject (index `subject`); missing values and subjects without segment are left out.
         segments: one string column per kind of segment (index `subject`).
         min_rows: a smaller segment is counted, not judged.
+        relative: False for a share, such as that of a certain answer: its gap is a difference.
     """
     values = values[values.notna() & values.index.isin(segments.index)]
     judged: list[Segment] = []
@@ -89,11 +106,12 @@ def by_segment(
     for kind in segments.columns if len(values) else ():
         groups = segments[kind].reindex(values.index).astype("str")
         for name, (count, mean) in _means(values, groups).items():
-            if count < min_rows or overall == 0:
+            if count < min_rows or (relative and overall == 0):
                 small.append((str(kind), name, count))
                 continue
-            low, high = _interval(values.to_numpy(np.float64), (groups == name).to_numpy(np.bool_), samples, seed)
-            gap = (mean - overall) / abs(overall)
+            inside = (groups == name).to_numpy(np.bool_)
+            low, high = _interval(values.to_numpy(np.float64), inside, samples, seed, relative)
+            gap = (mean - overall) / (abs(overall) if relative else 1.0)
             judged.append(Segment(kind=str(kind), name=name, count=count, mean=mean, gap=gap, low=low, high=high))
     return Fairness(overall=overall, count=len(values), segments=tuple(judged), small=tuple(small))
 
@@ -114,11 +132,13 @@ def _mean(y_true: pd.Series, y_pred: pd.Series) -> float:
     return float(np.mean(y_true))
 
 
-def _interval(values: Floats, inside: npt.NDArray[np.bool_], samples: int, seed: int) -> tuple[float, float]:
-    """95 % percentile interval of the relative gap; segment and rest are resampled apart, so sizes stay."""
+def _interval(
+    values: Floats, inside: npt.NDArray[np.bool_], samples: int, seed: int, relative: bool
+) -> tuple[float, float]:
+    """95 % percentile interval of the gap; segment and rest are resampled apart, so sizes stay."""
     share = float(inside.mean())
     within = bootstrap_means(values[inside], samples, seed)
     rest = bootstrap_means(values[~inside], samples, seed + 1) if share < 1 else 0.0
     whole = share * within + (1.0 - share) * rest
-    gaps = (within - whole) / np.abs(np.where(whole == 0, np.nan, whole))
+    gaps = (within - whole) / (np.abs(np.where(whole == 0, np.nan, whole)) if relative else 1.0)
     return float(np.nanquantile(gaps, 0.025)), float(np.nanquantile(gaps, 0.975))

@@ -153,8 +153,8 @@ def bias(fairness: Fairness, max_gap: float) -> Gate:
         reason = f"no segment is large enough to judge: {too_small or 'none at all'}"
         return _gate("bias", "inconclusive", reason, _in_detail(fairness))
     worst = min(fairness.segments, key=lambda segment: (segment.gap, segment.kind, segment.name))
-    beyond = [segment for segment in fairness.segments if segment.gap < -max_gap]
-    certain = [segment for segment in beyond if segment.high < -max_gap]
+    beyond = [segment for segment in fairness.segments if segment.below(max_gap) != "no"]
+    certain = [segment for segment in beyond if segment.below(max_gap) == "yes"]
     outcome: Outcome = "fail" if certain else "inconclusive" if beyond else "pass"
     named = (certain or beyond or [worst])[0]
     reason = (

@@ -10,12 +10,12 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-Act = Literal["plan", "vote"]
+Act = Literal["plan", "vote", "review"]
 KEY_ID = re.compile(r"^(guard|release|operator:[a-z][a-z0-9_.-]{0,62})$")
 MAY_SIGN: Mapping[str, frozenset[Act]] = {
     "release": frozenset({"plan", "vote"}),
     "guard": frozenset({"plan"}),
-    "operator": frozenset({"plan"}),
+    "operator": frozenset({"plan", "review"}),
 }
 
 
@@ -25,5 +25,5 @@ def key_kind(key: str) -> str:
 
 
 def may_sign(key: str, act: Act) -> bool:
-    """True when a key of this id may sign plans, or votes. Only the release key signs votes."""
+    """True when a key of this id may sign this. Only the release key signs votes, only people answer reviews."""
     return act in MAY_SIGN.get(key_kind(key), frozenset())

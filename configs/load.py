@@ -13,18 +13,18 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from configs.schema import Config, Dataset, DecisionTable, Defaults, ModelConfig, Settings
+from configs.schema import Compliance, Config, Dataset, DecisionTable, Defaults, ModelConfig, Settings
 from errors import ConfigError
 from records import digest_of
 
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
 HERE = Path(__file__).resolve().parent
 PREFIX = "GROWNET_"
-RESERVED = {"defaults", "decisions"}  # every other YAML beside them is a model
+RESERVED = {"defaults", "decisions", "compliance"}  # every other YAML beside them is a model
 
 
 def load(folder: Path = HERE) -> Config:
-    """Reads defaults.yaml, decisions.yaml, datasets/*.yaml and one *.yaml per model below `folder`.
+    """Reads defaults.yaml, decisions.yaml, compliance.yaml, datasets/*.yaml and one *.yaml per model below `folder`.
 
     Raises:
         ConfigError: with every problem of every file.
@@ -32,6 +32,7 @@ def load(folder: Path = HERE) -> Config:
     problems: list[str] = []
     defaults = _checked(Defaults, _yaml(folder / "defaults.yaml", problems), "defaults.yaml", problems)
     table = _checked(DecisionTable, _yaml(folder / "decisions.yaml", problems), "decisions.yaml", problems)
+    review = _checked(Compliance, _yaml(folder / "compliance.yaml", problems), "compliance.yaml", problems)
     base = defaults.model if defaults else {}
     models = _folder(ModelConfig, folder, problems, base)
     datasets = _folder(Dataset, folder / "datasets", problems, {})
@@ -41,9 +42,11 @@ def load(folder: Path = HERE) -> Config:
             for alias, dataset in model.tables.items()
             if dataset not in datasets
         ]
-    if problems or defaults is None or table is None:
+    if defaults and review:
+        problems += _unknown_roles(review, defaults)
+    if problems or defaults is None or table is None or review is None:
         raise ConfigError(problems)
-    return Config(defaults=defaults, models=models, datasets=datasets, decisions=table)
+    return Config(defaults=defaults, models=models, datasets=datasets, decisions=table, compliance=review)
 
 
 def settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -112,6 +115,16 @@ def config_digest(config: Config, model: str) -> str:
             "approval": config.defaults.approval.model_dump(mode="json"),
         }
     )
+
+
+def _unknown_roles(review: Compliance, defaults: Defaults) -> list[str]:
+    """Roles that nobody can be enrolled in."""
+    known = sorted({role for roles in defaults.approval.roles.values() for role in roles})
+    return [
+        f"compliance.yaml: items.{item.id}.role: expected one of {known}, got {item.role!r}"
+        for item in review.items
+        if item.role not in known
+    ]
 
 
 def _folder(schema: type[SchemaT], folder: Path, problems: list[str], base: dict[str, Any]) -> dict[str, SchemaT]:

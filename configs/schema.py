@@ -5,6 +5,7 @@ Read by `configs.load`, which is the only reader of YAML and of the environment.
 
 from __future__ import annotations
 
+from datetime import date
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -169,6 +170,15 @@ class MonitorConfig(Strict):
         return self
 
 
+class AuditConfig(Strict):
+    """How what serves is audited for bias. The limit, the smallest segment and the bootstrap are those of the gate."""
+
+    live_days: int = Field(ge=1)  # answers received so lately are looked at
+    live_rows: int = Field(ge=1)  # the newest, at most so many
+    chosen: tuple[str, ...]  # answers that are a favour or a burden: who gets them is compared
+    chosen_max_gap: Share  # largest difference of that share between a segment and the whole
+
+
 class RetrainConfig(Strict):
     """What keeps retraining from starting itself again and again; by people it is not limited."""
 
@@ -193,6 +203,7 @@ class ModelConfig(Strict):
     serving: ServingConfig
     cadence: Cadence
     monitor: MonitorConfig
+    audit: AuditConfig
     retrain: RetrainConfig
 
     @field_validator("owners")
@@ -206,6 +217,9 @@ class ModelConfig(Strict):
 # ---- the house (configs/defaults.yaml) -----------------------------------------------------------
 
 
+Stage = Literal["data", "feature", "train", "validate", "approve", "deploy", "monitor", "retrain"]
+
+
 class Owners(Strict):
     """Who is told when a stage fails."""
 
@@ -217,6 +231,9 @@ class Owners(Strict):
     deploy: str
     monitor: str
     retrain: str
+
+    def of(self, stage: Stage) -> str:
+        return str(getattr(self, "validate_" if stage == "validate" else stage))
 
 
 class ApprovalConfig(Strict):
@@ -315,7 +332,7 @@ class Row(Strict):
     level: Literal["ok", "warning", "critical", "emergency", "inconclusive"]
     does: dict[Role, tuple[Action, ...]]
     freezes_for: str = ""  # what a freeze of this row is for; only one for drift is lifted without a vote
-    owner: Literal["data", "feature", "train", "validate", "approve", "deploy", "monitor", "retrain"]  # stage
+    owner: Stage
     title: str
     asks: str  # what people do now
 
@@ -367,6 +384,48 @@ class DecisionTable(Strict):
         return digest_of(self.model_dump(mode="json"))
 
 
+# ---- the quarterly review (configs/compliance.yaml) ----------------------------------------------
+
+Check = Literal["audit_chain", "owners", "approvals", "failure_modes", "bias_audited", "licences"]  # see tasks.proofs
+Text = Annotated[str, Field(min_length=1)]
+
+
+class ReviewItem(Strict):
+    """One question of the review. With a `check` it is answered by us each day, without one by a person."""
+
+    id: Name
+    question: Text
+    why: Text  # which promise it checks
+    role: Name  # who answers, or mends what the check found
+    owner: Stage  # whose address is told
+    evidence: Text  # the command, or the page, to look at before answering
+    check: Check | None = None
+    since: date | None = None  # asked for from the quarter that this day lies in
+
+    @field_validator("question")
+    @classmethod
+    def is_a_question(cls, text: str) -> str:
+        if not text.endswith("?"):
+            raise ValueError("must end with a question mark: yes is what should be")
+        return text
+
+
+class Compliance(Strict):
+    """The review that people go through each calendar quarter (UTC)."""
+
+    period: Literal["quarter"]
+    due_days: int = Field(ge=1, le=90)  # after the quarter begins, or after the house's first ledger entry
+    grace_days: int = Field(ge=0, le=90)  # later than that without an answer is overdue
+    items: tuple[ReviewItem, ...] = Field(min_length=1)
+
+    @field_validator("items")
+    @classmethod
+    def ids_differ(cls, items: tuple[ReviewItem, ...]) -> tuple[ReviewItem, ...]:
+        if len({item.id for item in items}) < len(items):
+            raise ValueError(f"every item needs an id of its own, got {[item.id for item in items]}")
+        return items
+
+
 # ---- settings (environment) ----------------------------------------------------------------------
 
 
@@ -400,3 +459,4 @@ class Config(Strict):
     models: dict[str, ModelConfig]
     datasets: dict[str, Dataset]
     decisions: DecisionTable
+    compliance: Compliance

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from msgspec import to_builtins
-
+from checks.alerts import HOUSE, alert
 from checks.judge import state_of
 from configs.schema import Defaults
 from guard.watch import confirms, wrong_arms
-from records import AlertBody, GuardVerdict, Level, OutboxEvent, ReleasePlan, ReplicaState, Trip, digest_of
+from records import AlertBody, GuardVerdict, OutboxEvent, ReleasePlan, ReplicaState, Trip
 from stores.ledger.ballots import Ballot
 
 NEXT = {
@@ -161,7 +160,7 @@ def courier_died(error: str, defaults: Defaults, at: datetime) -> OutboxEvent:
     return alert(
         key=[error, at.isoformat(), "courier_died"],
         level="warning",
-        model="grownet",
+        model=HOUSE,
         title="the delivery of alerts failed",
         body=AlertBody(
             what=error,
@@ -212,17 +211,3 @@ def _words(state: str) -> str:
 
 def _command(model: str) -> str:
     return f"grownet release show {model}"
-
-
-def alert(*, key: list[Any], level: Level, model: str, title: str, body: AlertBody, at: datetime) -> OutboxEvent:
-    """An alert whose id follows from `key`: raising it again writes nothing."""
-    return OutboxEvent(
-        id=f"alert-{digest_of(key)[:24]}",
-        kind="alert",
-        level=level,
-        model=model,
-        name=f"grownet.alert.{level}",
-        title=title,
-        body=to_builtins(body),
-        at=at,
-    )

@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from checks.alerts import alert
 from checks.facts import Facts, Judged
 from checks.policy import dropped, facts_of, is_over, row_of
-from configs.schema import Action, Defaults, Owners
-from guard.alerts import alert
+from configs.schema import Action, Defaults
 from records import AlertBody, Finding, Incident, Level, OutboxEvent, ReleasePlan, Ruling, digest_of
 
 RETRAIN = "grownet.retrain.requested"
@@ -45,7 +45,7 @@ def of_ruling(ruling: Ruling, plan: ReleasePlan, defaults: Defaults, incident: I
             what=f"{ruling.reason}.",
             evidence={**evidence(ruling), **opened},
             done=done(ruling, plan),
-            owner=_owner(row.owner, defaults.owners),
+            owner=defaults.owners.of(row.owner),
             next=ruling.asked,
             link=f"grownet replay {ruling.id}",
         ),
@@ -105,7 +105,7 @@ def incident_of(ruling: Ruling, plan: ReleasePlan, defaults: Defaults) -> Incide
         first_bad_at=_first_bad(facts),
         detected_at=ruling.at,
         decided_at=ruling.at if acted else None,
-        owner=_owner(row.owner, defaults.owners),
+        owner=defaults.owners.of(row.owner),
         actions=(done(ruling, plan),),
     )
 
@@ -172,10 +172,6 @@ def _first_bad(facts: Facts) -> datetime | None:
 def _as_it_was(plan: ReleasePlan) -> str:
     frozen = "the plan is frozen already" if plan.frozen else "the plan stands"
     return f"{frozen}, the rules answer" if plan.mode == "rules" else frozen
-
-
-def _owner(stage: str, owners: Owners) -> str:
-    return str(getattr(owners, "validate_" if stage == "validate" else stage))
 
 
 def _level(ruling: Ruling) -> Level:

@@ -67,7 +67,7 @@ class Verifier:
             ) from None
 
     def allowed(self, key: str, act: Act) -> bool:
-        """True when this key is in the ring and its id may sign plans, or votes."""
+        """True when this key is in the ring and its id may sign this."""
         return may_sign(key, act) and key in self.holders()
 
     def holders(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 Reads only. A torn end is left for the next time; a bad line with good ones after it is counted, and the good ones are
 read. A line of a newer release is counted apart: it is no damage. A segment that is there twice is read once. Called by
-`tasks.profiling` and `tasks.pages`.
+`tasks.profiling`, `tasks.pages` and `tasks.bias`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from checks.prediction_ids import parse
 from records import Answer, Feedback
-from stores.segments import SEALED, Entry, Segment, content, entry_of, intact, lines, segments
+from stores.segments import SEALED, Entry, Segment, content, entry_of, intact, lines, minute_of, segments
 
 HEAD, TAIL = 256, 4096  # bytes by which what was read is known again: each line has a checksum and an id of its own
 
@@ -137,6 +138,37 @@ def newest(root: Path, wanted: Callable[[Answer], bool], most: int) -> list[Answ
                 break
         found += mine
     return sorted(found, key=lambda one: one.received_at)[-most:]
+
+
+def with_outcomes(
+    root: Path, wanted: Callable[[Answer], bool], since: datetime, most: int
+) -> list[tuple[Answer, Feedback | None]]:
+    """The newest answers that are wanted, each with its first feedback if any came, oldest first.
+
+    Args:
+        root: the journals of all replicas. Feedback goes to the replica that answered.
+        since: by `received_at`; segments that ended before it are not opened.
+        most: so many answers in all; of each replica no more are held.
+    """
+    found: list[tuple[Answer, Feedback | None]] = []
+    for folder in sorted(path for path in root.glob("*") if path.is_dir()):
+        kept: dict[str, Answer] = {}
+        fed: dict[str, Feedback] = {}
+        known = once(folder)
+        for at, segment in enumerate(known):
+            if at + 1 < len(known) and known[at + 1].minute < minute_of(since):
+                continue
+            for entry in _entries(segment, -1):
+                if isinstance(entry, Feedback) and entry.prediction_id in kept:
+                    fed.setdefault(entry.prediction_id, entry)
+                elif isinstance(entry, Answer) and entry.received_at >= since and wanted(entry):
+                    kept[entry.prediction_id] = entry
+                    if len(kept) > most:
+                        oldest = next(iter(kept))
+                        del kept[oldest]
+                        fed.pop(oldest, None)
+        found += [(answer, fed.get(identity)) for identity, answer in kept.items()]
+    return sorted(found, key=lambda pair: pair[0].received_at)[-most:]
 
 
 def _entries(segment: Segment, size: int) -> Iterator[Entry]:

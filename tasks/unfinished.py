@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
+from checks.alerts import HOUSE, alert
 from configs.schema import Config, Settings
-from records import AlertBody, Candidate, Evidence, Level, OutboxEvent, digest_of, utc_now
+from records import AlertBody, Candidate, Evidence, utc_now
 from stores.ledger import outbox
 from tasks.operate import opened
 
 ACTOR = "lifecycle"
-LEVEL: Level = "warning"
-NOBODY = "grownet"  # stands for a model that is none of ours
 
 
 def discarded(settings: Settings, config: Config, candidate: Candidate, found: Evidence) -> None:
@@ -48,7 +45,7 @@ def failed(settings: Settings, config: Config, run: str, order: Mapping[str, Any
     by = given["verdict"] or given["cadence"]
     if not by:
         return
-    model = given["model"] if given["model"] in config.models else NOBODY
+    model = given["model"] if given["model"] in config.models else HOUSE
     again = (
         f"`grownet retrain {model} --verdict {by}`" if given["verdict"] else "it is tried again by the next schedule"
     )
@@ -64,15 +61,6 @@ def failed(settings: Settings, config: Config, run: str, order: Mapping[str, Any
 
 
 def _tell(settings: Settings, key: list[str], model: str, title: str, body: AlertBody) -> None:
-    event = OutboxEvent(
-        id=f"alert-{digest_of(key)[:24]}",
-        kind="alert",
-        level=LEVEL,
-        model=model,
-        name=f"grownet.alert.{LEVEL}",
-        title=title,
-        body=msgspec.to_builtins(body),
-        at=utc_now(),
-    )
+    event = alert(key=key, level="warning", model=model, title=title, body=body, at=utc_now())
     with opened(settings, "flow") as ledger:
         outbox.add(ledger, [event], ACTOR)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Role = Literal["flow", "release", "guard", "operator", "serving", "reader"]
 metadata = sa.MetaData()
@@ -186,6 +186,31 @@ findings = sa.Table(
 rulings = sa.Table(
     "rulings", metadata, _text("id", primary_key=True), _text("model", index=True), _moment("at"), _text("payload")
 )
+bias_audits = sa.Table(
+    "bias_audits",
+    metadata,
+    _text("id", primary_key=True),
+    _text("model", index=True),
+    _text("source"),
+    _text("answer"),
+    _moment("at"),
+    _text("payload"),
+)
+review_answers = sa.Table(
+    "review_answers",
+    metadata,
+    _text("quarter", primary_key=True),
+    _text("item", primary_key=True),
+    _number("number", primary_key=True, autoincrement=False),
+    _text("payload"),
+)
+review_states = sa.Table(
+    "review_states",
+    metadata,
+    _text("quarter", primary_key=True),
+    _number("number", primary_key=True, autoincrement=False),
+    _text("payload"),
+)
 incidents = sa.Table(
     "incidents",
     metadata,
@@ -243,7 +268,7 @@ AUDITED = {"audit", "audit_head"}
 WRITES: Mapping[Role, frozenset[str]] = {
     "flow": frozenset(
         {"versions", "batches", "candidates", "evidence", "discards", "findings", "leases", "incidents", "outbox"}
-        | AUDITED
+        | {"bias_audits", "review_answers", "review_states", *AUDITED}
     ),
     "release": frozenset(
         {"releases", "ballots", "votes", "used_codes", "attempts", "reviewers", "operators", "discards"}
@@ -252,7 +277,9 @@ WRITES: Mapping[Role, frozenset[str]] = {
     "guard": frozenset(  # ballots: it closes those whose time is over
         {"releases", "ballots", "verdicts", "rulings", "incidents", "outbox", "deliveries", "leases", *AUDITED}
     ),
-    "operator": frozenset({"releases", "operators", "incidents", "outbox", *AUDITED}),
+    "operator": frozenset(
+        {"releases", "operators", "incidents", "outbox", "review_answers", "review_states", *AUDITED}
+    ),
     "serving": frozenset({"counters", "watermarks", "trips", "replicas"}),
     "reader": frozenset(),
 }
@@ -271,6 +298,9 @@ APPEND_ONLY = (
     "findings",
     "rulings",
     "trips",
+    "bias_audits",
+    "review_answers",
+    "review_states",
 )
 
 

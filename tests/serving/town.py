@@ -109,7 +109,8 @@ class Town(World):
         """The house's own configuration with other limits."""
         (self.configs / "datasets").mkdir(parents=True, exist_ok=True)
         source = ROOT / "configs"
-        for path in [source / f"{NAME}.yaml", source / "decisions.yaml", *(source / "datasets").glob("*.yaml")]:
+        house = [source / "decisions.yaml", source / "compliance.yaml"]
+        for path in [source / f"{NAME}.yaml", *house, *(source / "datasets").glob("*.yaml")]:
             (self.configs / path.relative_to(source)).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
         defaults = yaml.safe_load((source / "defaults.yaml").read_text(encoding="utf-8"))
         defaults["service"] |= {"follow_seconds": 0.05, **service}

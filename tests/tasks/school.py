@@ -60,8 +60,9 @@ def orders() -> pd.DataFrame:
 class School(World):
     """A home below `folder` with configuration of its own; `limits` replace those of the gates."""
 
-    def __init__(self, folder: Path, mlflow_url: str, **limits: Any) -> None:
+    def __init__(self, folder: Path, mlflow_url: str, model: str = NAME, **limits: Any) -> None:
         super().__init__(folder)
+        self.model = model
         self.configs = folder / "configs"
         self.config = self.configure(**limits)
         self.environment = {
@@ -75,14 +76,15 @@ class School(World):
         """The house's own configuration with other limits (and parameters of the model)."""
         source = Path(loading.__file__).parent
         (self.configs / "datasets").mkdir(parents=True, exist_ok=True)
-        for path in [source / f"{NAME}.yaml", source / "decisions.yaml", *(source / "datasets").glob("*.yaml")]:
+        house = [source / "decisions.yaml", source / "compliance.yaml"]
+        for path in [source / f"{self.model}.yaml", *house, *(source / "datasets").glob("*.yaml")]:
             (self.configs / path.relative_to(source)).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
         defaults = yaml.safe_load((source / "defaults.yaml").read_text(encoding="utf-8"))
         defaults["model"]["gates"] |= LIMITS | limits
         (self.configs / "defaults.yaml").write_text(yaml.safe_dump(defaults), encoding="utf-8")
-        own = yaml.safe_load((self.configs / f"{NAME}.yaml").read_text(encoding="utf-8"))
+        own = yaml.safe_load((self.configs / f"{self.model}.yaml").read_text(encoding="utf-8"))
         own["params"] |= params or {}
-        (self.configs / f"{NAME}.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
+        (self.configs / f"{self.model}.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
         self.config = loading.load(self.configs)
         return self.config
 
@@ -106,12 +108,12 @@ class School(World):
     def features(self) -> FeatureSet:
         from tasks.features import build_features
 
-        return build_features(self.settings, self.config, NAME)
+        return build_features(self.settings, self.config, self.model)
 
     def train(self, reason: str = "a test", verdict: str = "", segment: str = "") -> Candidate:
         from tasks.train import train
 
-        order = Order(model=NAME, reason=reason, verdict=verdict, segment=segment)
+        order = Order(model=self.model, reason=reason, verdict=verdict, segment=segment)
         return train(self.settings, self.config, self.features(), order)
 
     def serve(self, candidate: Candidate, found: Evidence) -> ReleasePlan:
@@ -129,7 +131,7 @@ class School(World):
     def _begin(self, candidate: Candidate, found: Evidence) -> ReleasePlan:
         if not self.secrets:
             self.enrol()
-        signed = plans.current(self.release, NAME)
+        signed = plans.current(self.release, self.model)
         arm = Arm(
             number=candidate.number,
             name=candidate.versions.model.name,
@@ -145,7 +147,7 @@ class School(World):
         chosen = replace(arm, approval=votes.approval(self.release, asked.id))
         return plans.change(
             self.release,
-            NAME,
+            self.model,
             lambda plan: moves.start_rollout(
                 plan, chosen, ROLLOUT, asked.id, lifts_freeze=False, at=NOON, actor="release", reason="voted"
             ),
@@ -157,7 +159,7 @@ class School(World):
     def _guard(self, move: Callable[..., ReleasePlan]) -> ReleasePlan:
         return plans.change(
             self.ledgers["guard"],
-            NAME,
+            self.model,
             lambda plan: move(plan, at=utc_now(), actor="guard", reason=move.__name__),
             signer=self.signer("guard"),
             actor="guard",

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from checks.alerts import HOUSE
 from errors import ConfigError
 from records import OutboxEvent
 from stores.ledger import outbox
@@ -65,7 +66,7 @@ def test_a_run_that_failed_is_told_once_with_what_to_do(house: House) -> None:
 def test_nothing_that_came_from_outside_becomes_a_model(house: House) -> None:
     unfinished.failed(house.settings, house.config, "run-2", {"model": "../../x", "verdict": 7}, "no such model")
     (alert,) = told(house)
-    assert alert.model == unfinished.NOBODY
+    assert alert.model == HOUSE
 
 
 def test_a_cadence_that_could_not_start_is_told(house: House) -> None:

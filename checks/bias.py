@@ -1,0 +1,146 @@
+"""What a bias audit says: whether a segment of subjects is served further from the whole than allowed.
+
+Pure: per-subject values and segments in, an answer with its figures out. The same rule as the gate `bias`, so that what was
+let in is held to what it was let in by. Called by `tasks.bias`; whether it is news follows from the audit before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import isfinite
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from checks.fairness import Fairness, Segment, by_segment
+from configs.schema import GatesConfig, ModelConfig
+from records import Answered, BiasAudit, SegmentFigure
+
+STRANGER = "not in the snapshot"  # a subject that asked and that the served features do not know
+
+
+class Rule(NamedTuple):
+    """How a segment is judged, how bad its gap is, and what the gap is counted in."""
+
+    limit: float
+    judge: Callable[[Segment, float], Answered]
+    severity: Callable[[Segment], float]
+    unit: str
+
+
+class Said(NamedTuple):
+    """An answer, with what it rests on."""
+
+    answer: Answered
+    reason: str
+    subjects: int
+    overall: float | None
+    limit: float
+    segments: tuple[SegmentFigure, ...]
+
+
+def of_metric(values: pd.Series, segments: pd.DataFrame, gates: GatesConfig, seed: int) -> Said:
+    """Whether a segment is served worse than the whole by more than the gate allows.
+
+    Args:
+        values: more is better; one for each subject (index `subject`). What is no finite number is left out, and counted.
+        segments: one string column per kind of segment (index `subject`).
+    """
+    finite = values[np.isfinite(values.to_numpy(np.float64))]
+    found = by_segment(finite, segments, min_rows=gates.bias_min_rows, samples=gates.bootstrap_samples, seed=seed)
+    said = _said(found, Rule(gates.bias_max_gap, Segment.below, lambda one: -one.gap, " %"))
+    lost = len(values) - len(finite)
+    return said._replace(reason=f"{said.reason}; {lost} subjects without a figure are left out") if lost else said
+
+
+def of_share(chosen: pd.Series, segments: pd.DataFrame, config: ModelConfig) -> Said:
+    """Whether a certain answer goes to a segment more or less often than to the whole, by more than is allowed.
+
+    Args:
+        chosen: per subject (index `subject`) the share of its answers that are that one: its selection rate.
+    """
+    limit, gates = config.audit.chosen_max_gap, config.gates
+    found = by_segment(
+        chosen,
+        segments,
+        min_rows=gates.bias_min_rows,
+        samples=gates.bootstrap_samples,
+        seed=config.seed,
+        relative=False,
+    )
+    return _said(found, Rule(limit, Segment.apart, lambda one: abs(one.gap), " points"))
+
+
+def nothing(reason: str, limit: float) -> Said:
+    """Undecided, and why."""
+    return Said("undecided", reason, 0, None, limit, ())
+
+
+def placed(segments: pd.DataFrame, subjects: pd.Index) -> pd.DataFrame:
+    """The segments of these subjects; whoever the snapshot does not know is a segment of each kind."""
+    known = segments[~segments.index.duplicated()]
+    return known.reindex(subjects).astype("object").where(lambda frame: frame.notna(), STRANGER)
+
+
+def per_subject(subjects: Sequence[str], values: Sequence[float]) -> pd.Series:
+    """The mean of each subject: who asks often counts once. Values that are no finite number make no mean."""
+    frame = pd.DataFrame({"subject": list(subjects), "value": np.asarray(values, dtype=np.float64)})
+    frame["value"] = frame["value"].where(np.isfinite(frame["value"]))
+    return frame.groupby("subject", sort=True)["value"].mean()
+
+
+def beyond(audit: BiasAudit) -> frozenset[str]:
+    """The segments that are certainly further from the whole than allowed, written KIND=NAME."""
+    return frozenset(f"{one.kind}={one.name}" for one in audit.segments if one.answer == "yes")
+
+
+def is_worse(now: BiasAudit, before: BiasAudit | None) -> bool:
+    """Whether people must hear of it: a segment is beyond the limit that was not, or another version has the gap too.
+
+    Args:
+        before: the last audit of the same model and source that was decided.
+    """
+    if now.answer != "yes":
+        return False
+    known = beyond(before) if before is not None and before.version == now.version else frozenset()
+    return bool(beyond(now) - known)
+
+
+def is_over(now: BiasAudit, before: BiasAudit | None) -> bool:
+    """Whether a gap that was told of is gone. Undecided is not gone."""
+    return now.answer == "no" and before is not None and before.answer == "yes"
+
+
+def _said(found: Fairness, rule: Rule) -> Said:
+    judged = [(one, rule.judge(one, rule.limit)) for one in found.segments]
+    figures = tuple(
+        [_figure(one, answer) for one, answer in judged]
+        + [SegmentFigure(kind=kind, name=name, count=count, mean=None) for kind, name, count in found.small]
+    )
+    answer, reason = _answer(found, judged, rule)
+    overall = found.overall if isfinite(found.overall) else None
+    return Said(answer, reason, found.count, overall, rule.limit, figures)
+
+
+def _answer(found: Fairness, judged: Sequence[tuple[Segment, Answered]], rule: Rule) -> tuple[Answered, str]:
+    """One that is certain decides; one that may be beyond leaves it open; nobody to compare with is no answer."""
+    small = f"; {len(found.small)} too small to judge" if found.small else ""
+    if not any(one.count < found.count for one in found.segments):
+        return "undecided", f"no segment is large enough to compare with the rest of {found.count} subjects{small}"
+    rank = {"yes": 0, "undecided": 1, "no": 2}
+    worst, answer = min(judged, key=lambda one: (rank[one[1]], -rule.severity(one[0]), one[0].kind, one[0].name))
+    shown = f"{100 * worst.gap:+.0f}{rule.unit} [{100 * worst.low:+.0f}, {100 * worst.high:+.0f}]"
+    reason = (
+        f"{worst.kind} {worst.name!r} {shown} against the whole over {worst.count} subjects, "
+        f"allowed {100 * rule.limit:.0f}{rule.unit}; {len(judged)} segments judged{small}"
+    )
+    return answer, reason
+
+
+def _figure(one: Segment, answer: Answered) -> SegmentFigure:
+    """JSON has no NaN: an interval that cannot be taken is left out."""
+    low, high = (end if isfinite(end) else None for end in (one.low, one.high))
+    return SegmentFigure(
+        kind=one.kind, name=one.name, count=one.count, mean=one.mean, gap=one.gap, low=low, high=high, answer=answer
+    )

@@ -1,0 +1,144 @@
+"""Answers to the quarterly review, and what is wrong with a quarter; append-only, each answer told in the audit log.
+
+Written by people (role operator, signed with their own key) and by the audit flow's checks (role flow). An answer, the state
+it leads to and the alert of that are one transaction. Read by `grownet audit review` and by the flow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from errors import RevisionConflict, TamperError
+from records import OutboxEvent, ReviewAnswer, ReviewState
+from stores.ledger import outbox
+from stores.ledger import tables as t
+from stores.ledger.engine import Ledger, Transaction
+from stores.ledger.signing import Ring
+
+ANSWERED = "review.answered"
+CHECK = "audit"  # the key of answers that a check of ours gave
+Reader = sa.Connection | Transaction
+Told = tuple[ReviewState | None, OutboxEvent | None]
+Settle = Callable[[Sequence[ReviewAnswer], ReviewState | None], Told]
+
+
+def record(ledger: Ledger, new: Sequence[ReviewAnswer], quarter: str, settle: Settle, actor: str) -> Told:
+    """Writes answers of a quarter, then what is wrong with it if that became another, and its alert.
+
+    Args:
+        new: none to look again at how the quarter stands, since time alone makes items overdue.
+        settle: from all answers and the last state to the next one, or None, and the alert it asks for, or None.
+
+    Raises:
+        RevisionConflict: when an item was answered by somebody else since it was read: nothing is written.
+    """
+    with ledger.write(actor) as transaction:
+        transaction.head()  # one at a time, also on Postgres
+        for answer in new:
+            _store(transaction, answer)
+        state, event = settle(_answers(transaction, quarter), _state(transaction, quarter))
+        if state is not None:
+            row = {"quarter": quarter, "number": state.number, "payload": state.to_json().decode()}
+            transaction.execute(sa.insert(t.review_states).values(**row))
+        outbox.queue(transaction, [event] if event is not None else [])
+    return state, event
+
+
+def answers(ledger: Ledger, quarter: str, ring: Ring) -> list[ReviewAnswer]:
+    """The answers of a quarter, by item and number, each checked.
+
+    Raises:
+        TamperError: for one that its key did not sign, or that the audit log does not tell of.
+    """
+    with ledger.read() as connection:
+        found = _answers(connection, quarter)
+        for answer in found:
+            _verify(connection, answer, ring)
+    return found
+
+
+def state(ledger: Ledger, quarter: str) -> ReviewState | None:
+    """What was wrong with a quarter when it was last looked at; None when nothing ever was."""
+    with ledger.read() as connection:
+        return _state(connection, quarter)
+
+
+def verify(ledger: Ledger, ring: Ring) -> int:
+    """Checks every answer there is and returns how many. Raises as `answers`; also for one that is gone."""
+    with ledger.read() as connection:
+        found = [
+            ReviewAnswer.from_json(row) for row in connection.execute(sa.select(t.review_answers.c.payload)).scalars()
+        ]
+        told = connection.execute(sa.select(t.audit.c.subject).where(t.audit.c.action == ANSWERED)).scalars().all()
+        for answer in found:
+            _verify(connection, answer, ring)
+    if gone := sorted(set(told) - {_subject(answer) for answer in found}):
+        raise TamperError(f"answer {gone[0]}", expected="a row, as the audit log tells of it", got="none")
+    return len(found)
+
+
+def first_entry(ledger: Ledger) -> datetime | None:
+    """When the house's first ledger entry was made; None before it."""
+    with ledger.read() as connection:
+        found: datetime | None = connection.execute(sa.select(t.audit.c.at).where(t.audit.c.sequence == 1)).scalar()
+    return found
+
+
+def _store(transaction: Transaction, answer: ReviewAnswer) -> None:
+    known = [one for one in _answers(transaction, answer.quarter) if one.item == answer.item]
+    if len(known) + 1 != answer.number:
+        last = f"{known[-1].answer} of {known[-1].key}: {known[-1].reason}" if known else "no answer"
+        raise RevisionConflict(
+            f"item {answer.item} of {answer.quarter}",
+            expected=f"{answer.number - 1} answers, as when it was read",
+            got=f"{len(known)}, the last {last}",
+            do="read it with `grownet audit review` and answer again if you still want to",
+        )
+    row = {"quarter": answer.quarter, "item": answer.item, "number": answer.number}
+    transaction.execute(sa.insert(t.review_answers).values(payload=answer.to_json().decode(), **row))
+    detail = {"answer": answer.answer, "by": answer.key, "digest": answer.digest}
+    transaction.audit(ANSWERED, _subject(answer), detail, answer.at)
+
+
+def _answers(reader: Reader, quarter: str) -> list[ReviewAnswer]:
+    query = (
+        sa.select(t.review_answers.c.payload)
+        .where(t.review_answers.c.quarter == quarter)
+        .order_by(t.review_answers.c.item, t.review_answers.c.number)
+    )
+    return [ReviewAnswer.from_json(row) for row in reader.execute(query).scalars()]
+
+
+def _state(reader: Reader, quarter: str) -> ReviewState | None:
+    query = sa.select(t.review_states.c.payload).where(t.review_states.c.quarter == quarter)
+    payload = reader.execute(query.order_by(t.review_states.c.number.desc()).limit(1)).scalar()
+    return None if payload is None else ReviewState.from_json(payload)
+
+
+def _verify(reader: Reader, answer: ReviewAnswer, ring: Ring) -> None:
+    """A person's answer is proved by its signature, a check's by the role that the audit log wrote it under."""
+    thing = f"answer {_subject(answer)}"
+    query = sa.select(t.audit.c.detail, t.audit.c.role).where(
+        t.audit.c.subject == _subject(answer), t.audit.c.action == ANSWERED
+    )
+    told = [(json.loads(row.detail)["digest"], row.role) for row in reader.execute(query)]
+    role = "flow" if answer.key == CHECK else "operator"
+    if (answer.digest, role) not in told:
+        raise TamperError(
+            thing,
+            expected=f"the one that the audit log tells of, written as {role}",
+            got="another",
+            do="compare the ledger with a backup",
+        )
+    if answer.key != CHECK:
+        if not ring.allowed(answer.key, "review"):
+            raise TamperError(thing, expected="the key of an operator", got=answer.key, do="run `grownet audit verify`")
+        ring.verify(answer.key, answer.unsigned(), answer.signature)
+
+
+def _subject(answer: ReviewAnswer) -> str:
+    return f"{answer.quarter}/{answer.item}/{answer.number}"
