@@ -1,0 +1,74 @@
+"""Takes the model named through the lifecycle and a vote, on a real Prefect server and worker; prints what came of it.
+
+Started by test_eighth_model.py as `python -m tests.flows.eighth.drive MODEL FOLDER`, in a copy of the code that has the model.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from configs.schema import Settings
+from records import ReleasePlan
+from stack.backstage import Runs, Voter, until
+from stack.processes import Stack
+from stack.up import deploy, pipeline_version
+from stores.registry import Registry
+from tasks.approve import enroll, submit
+from tasks.operate import add_operator
+from tasks.runs import state
+from tasks.trace import current_plan, overview
+from tests.tasks.school import School, orders
+
+PEOPLE = {"ada": "data_science_lead", "ben": "privacy_officer", "cleo": "dev_ops"}
+SECONDS = 240.0
+
+
+def main(model: str, folder: Path) -> None:
+    (folder / "mlflow").mkdir(parents=True)
+    url = f"sqlite:///{folder}/mlflow/mlflow.db"
+    Registry.open(url)
+    school = School(folder, url, model=model)
+    school.take_in(orders(), "all")
+    with Stack(school.settings) as stack:
+        stack.start("prefect")
+        stack.start("worker")
+        deploy(stack.settings, pipeline_version(stack.settings))
+        run = Runs(stack.settings).complete("lifecycle/lifecycle", {"model": model, "reason": "the eighth"}, SECONDS)
+        said = state(stack.settings, run)[1]
+        plan = released(stack.settings, school, model)
+        gates = standing(stack.settings, school)["candidates"][0]["gates"]
+    school.close()
+    print(json.dumps({"said": said, "gates": gates, "plan": shown(plan)}))
+
+
+def standing(settings: Settings, school: School) -> dict[str, Any]:
+    """What `grownet models` says of the model."""
+    return next(found for found in overview(settings, school.config) if found["model"] == school.model)
+
+
+def released(settings: Settings, school: School, model: str) -> ReleasePlan:
+    """The plan after three people said yes to the ballot that the release flow opened."""
+    add_operator(settings, "olga")
+    until(lambda: standing(settings, school)["ballot"], f"a ballot about {model}", SECONDS)
+    for name, role in PEOPLE.items():
+        facts = enroll(settings, school.config, name=name, role=role, email=f"{name}@example.org", actor="olga")
+        voter = Voter(name, role, str(facts["secret"]))
+        submit(settings, model, name, "yes", "looked at", voter.code(), wait_seconds=SECONDS)
+
+    def there() -> ReleasePlan | None:
+        plan = current_plan(settings, model)[0]
+        return plan if plan.canary is not None else None
+
+    return until(there, f"a canary of {model}", SECONDS)
+
+
+def shown(plan: ReleasePlan) -> dict[str, Any]:
+    assert plan.canary is not None
+    return {"canary": plan.canary.name, "champion": plan.champion.name, "revision": plan.revision}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
