@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import typer
@@ -26,7 +26,7 @@ release_app = typer.Typer(
 )
 reviewers_app = typer.Typer(no_args_is_help=True, help="The people who vote.")
 operators_app = typer.Typer(no_args_is_help=True, help="The people who may freeze, hold, roll back and fall back.")
-audit_app = typer.Typer(no_args_is_help=True, help="The audit log.")
+audit_app = typer.Typer(no_args_is_help=True, help="The audit log, the bias audit and the compliance review.")
 keys_app = typer.Typer(no_args_is_help=True, help="API keys of the prediction service.")
 for name, group in {
     "release": release_app, "reviewers": reviewers_app, "operators": operators_app, "audit": audit_app, "keys": keys_app,
@@ -337,6 +337,62 @@ def audit_verify(as_json: Json = False) -> None:
     from tasks.operate import verify_audit
 
     _print(verify_audit(_house()[0]), as_json)
+
+
+@audit_app.command("start")
+def audit_start(
+    model: Annotated[str, typer.Argument(help="A model's name; all that are enabled when left out.")] = "",
+    part: Annotated[Literal["all", "bias", "review"], typer.Option(help="What is audited.")] = "all",
+    as_json: Json = False,
+) -> None:
+    """Start an audit run: bias by segment of what serves, and a look at the quarter's review."""
+    from tasks.runs import AUDIT, start_deployment
+
+    chosen, _ = _house()
+    run = start_deployment(chosen, AUDIT, {"model": model, "part": part})
+    _print({"flow_run": run, "url": f"{chosen.prefect_ui_url}/runs/flow-run/{run}"}, as_json)
+
+
+@audit_app.command("bias")
+def audit_bias(as_json: Json = False) -> None:
+    """The newest bias audit of every model: how each segment is served against the whole."""
+    from tasks.bias import describe, newest_audits
+
+    found = newest_audits(*_house())
+    _print(found, as_json, describe(found))
+
+
+@audit_app.command("review")
+def audit_review(
+    quarter: Annotated[str, typer.Option(help="Such as 2026-Q4; those that are open when left out.")] = "",
+    as_json: Json = False,
+) -> None:
+    """The quarterly compliance review: what is answered, by whom, what is due or overdue."""
+    from records import utc_now
+    from tasks.review import checklists
+    from tasks.review_page import describe, facts
+
+    found = checklists(*_house(), utc_now(), quarter)
+    _print(facts(found), as_json, describe(found))
+
+
+@audit_app.command("answer")
+def audit_answer(
+    item: Annotated[str, typer.Argument(help="An item of the review, such as restore_tested.")],
+    yes: Annotated[bool, typer.Option("--yes/--no", help="Yes is what should be.")],
+    reason: Reason,
+    actor: Actor,
+    quarter: Annotated[str, typer.Option(help="Such as 2026-Q4; the one it is when left out.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Answer an item of the review. Signed with your own key; a later answer replaces it, and both are kept."""
+    from records import utc_now
+    from tasks.review import Given, answer
+    from tasks.review_page import describe, facts
+
+    given = Given(item, "yes" if yes else "no", reason, actor, quarter)
+    found = [answer(*_house(), given, utc_now())]
+    _print(facts(found), as_json, describe(found))
 
 
 @keys_app.command("add")

@@ -14,10 +14,10 @@ from checks import plans as transitions
 from configs.schema import Settings
 from errors import NotFound, UsageError
 from records import ReleasePlan, utc_now
-from stores.ledger import audit, people, plans
+from stores.ledger import audit, people, plans, reviews
 from stores.ledger.engine import Ledger
 from stores.ledger.tables import Role
-from stores.vault import Vault
+from stores.vault import Signer, Vault
 
 Verb = Callable[..., ReleasePlan]
 VERBS: dict[str, Verb] = {
@@ -51,9 +51,7 @@ def act(settings: Settings, verb: str, model: str, operator: str, reason: str) -
     if not reason.strip():
         raise UsageError("--reason", expected="why", got="nothing", do="it is kept in the audit log")
     with opened(settings, "operator") as ledger:
-        if operator not in {known.name for known in people.operators(ledger)}:
-            raise NotFound(f"operator {operator!r}", expected="a known operator", do="`grownet operators add NAME`")
-        signer = Vault.open(settings.home, f"operator:{operator}", settings.kms_key_uri).signer
+        signer = signer_of(settings, ledger, operator)
         now = utc_now()
 
         def transition(plan: ReleasePlan) -> ReleasePlan:
@@ -61,6 +59,13 @@ def act(settings: Settings, verb: str, model: str, operator: str, reason: str) -
 
         plan = plans.change(ledger, model, transition, signer=signer, actor=signer.id)
     return plan, transitions.describe(plan)
+
+
+def signer_of(settings: Settings, ledger: Ledger, operator: str) -> Signer:
+    """The operator's own key; what it signs is this person's. Raises NotFound for a name that is no operator."""
+    if operator not in {known.name for known in people.operators(ledger)}:
+        raise NotFound(f"operator {operator!r}", expected="a known operator", do="`grownet operators add NAME`")
+    return Vault.open(settings.home, f"operator:{operator}", settings.kms_key_uri).signer
 
 
 def add_operator(settings: Settings, name: str) -> dict[str, Any]:
@@ -80,10 +85,11 @@ def add_operator(settings: Settings, name: str) -> dict[str, Any]:
 
 
 def verify_audit(settings: Settings) -> dict[str, Any]:
-    """Walks the hash chain from its first entry, checks every plan's signature, and every reviewer against the chain.
+    """Walks the hash chain from its first entry, checks every plan's signature, every reviewer against the chain, and every
+    answer to the quarterly review against chain and signature.
 
     Raises:
-        TamperError: naming the first entry, plan or reviewer that does not match.
+        TamperError: naming the first entry, plan, reviewer or answer that does not match.
     """
     ring = Vault.open(settings.home, "reader", settings.kms_key_uri).verifier
     with opened(settings, "reader") as ledger:
@@ -91,4 +97,11 @@ def verify_audit(settings: Settings) -> dict[str, Any]:
         models = sorted({entry.subject for entry in audit.entries(ledger) if entry.action == "release"})
         checked = [plans.verify(signed, ring) for model in models for signed in plans.history(ledger, model)]
         known = people.verify(ledger)
-    return {"entries": entries, "plans": len(checked), "reviewers": known, "intact": True}
+        answered = reviews.verify(ledger, ring)
+    return {
+        "entries": entries,
+        "plans": len(checked),
+        "reviewers": known,
+        "review_answers": answered,
+        "intact": True,
+    }

@@ -21,6 +21,7 @@ from records import Record
 
 RELEASE = "release/release"
 MONITOR = "monitor/monitor"
+AUDIT = "audit/audit"
 SUSPENDED, RESPONSE = "suspended-", "-response"  # prefect.input.run_input: keyset of a suspended state
 ATTEMPT_SECONDS = 10.0
 BUSY_SECONDS, AWAY_SECONDS = 30.0, 5.0  # a busy server is waited for, one that is not there hardly

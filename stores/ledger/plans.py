@@ -46,6 +46,12 @@ def current(ledger: Ledger, model: str) -> SignedPlan | None:
     return last.signed if last else None
 
 
+def models(ledger: Ledger) -> list[str]:
+    """Every model that has a plan, by name."""
+    with ledger.read() as connection:
+        return sorted(connection.execute(sa.select(t.releases.c.model).distinct()).scalars())
+
+
 def history(ledger: Ledger, model: str) -> list[SignedPlan]:
     """All plans of a model, oldest first, not verified."""
     return [release.signed for release in releases(ledger, model)]

@@ -48,6 +48,12 @@ def record(ledger: Ledger, new: Sequence[ReviewAnswer], quarter: str, settle: Se
     return state, event
 
 
+def written(ledger: Ledger, quarter: str) -> list[ReviewAnswer]:
+    """The answers of a quarter as they stand there, by item and number, not checked."""
+    with ledger.read() as connection:
+        return _answers(connection, quarter)
+
+
 def answers(ledger: Ledger, quarter: str, ring: Ring) -> list[ReviewAnswer]:
     """The answers of a quarter, by item and number, each checked.
 

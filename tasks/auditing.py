@@ -1,0 +1,88 @@
+"""The audit flow's tasks: each model audited for bias on its own, the quarter's review looked at, their pages shown.
+
+Read settings and configuration themselves, so that runs carry names. A busy ledger, a lake or a store that is away is tried
+again; every step may be repeated without harm.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task
+
+from configs.load import load, settings
+from errors import DataError, LedgerUnavailable, RevisionConflict, StackError
+from records import BiasAudit, utc_now
+from stores.ledger import bias as known
+from tasks import bias, bias_page, review, review_page
+from tasks.monitor import chosen
+from tasks.operate import opened
+
+Part = Literal["all", "bias", "review"]
+EARLIER = 12  # audits before this one that the page shows
+
+
+def passing(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """True for what may be better in a moment."""
+    passes = LedgerUnavailable | StackError | DataError | RevisionConflict
+    return isinstance(state.result(raise_on_failure=False), passes)
+
+
+step = task(
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=3,
+    retry_delay_seconds=[2, 10, 30],
+    retry_condition_fn=passing,
+)
+
+
+@step
+def models_to_audit(model: str, part: Part) -> list[str]:
+    """The model, or all that are enabled; none when only the review is asked for."""
+    return [] if part == "review" else chosen(load(settings().configs), model)
+
+
+@step
+def audit_bias(model: str) -> list[BiasAudit]:
+    """What an audit finds about what serves a model, written to the ledger; its page is an artifact of the run."""
+    house = settings()
+    config = load(house.configs)
+    found = bias.audit(house, config, model, utc_now())
+    for one in found:
+        get_run_logger().info("%s %s: %s. %s", one.model, one.source, one.answer, one.reason)
+    if found:
+        with opened(house, "reader") as ledger:
+            own = {one.id for one in found}
+            before = [one for one in reversed(known.audits(ledger, model)) if one.id not in own]
+        page = bias_page.write(house.home, config, found, before[:EARLIER])
+        _show(f"bias {model}", bias_page.markdown(found, page), f"bias audit of {model}")
+    else:
+        get_run_logger().info("%s: nothing serves", model)
+    return found
+
+
+@step
+def review_quarter(part: Part) -> str:
+    """What checks can tell is answered, what people did not answer in time is told; the quarters' pages are artifacts."""
+    if part == "bias":
+        return "not asked for"
+    house = settings()
+    config = load(house.configs)
+    said = []
+    for found in review.look(house, config, utc_now()):
+        page = review_page.write(house.home, config, found)
+        _show(f"review {found.quarter.name}", review_page.markdown(found, page), f"review of {found.quarter.name}")
+        said.append(f"{found.quarter.name} " + ", ".join(f"{n} {how}" for how, n in review_page.counts(found).items()))
+    get_run_logger().info("%s", "; ".join(said) or "the ledger has no entry yet")
+    return "; ".join(said)
+
+
+def _show(name: str, text: str, about: str) -> None:
+    key = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    create_markdown_artifact(text, key=key, description=about)

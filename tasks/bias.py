@@ -1,0 +1,268 @@
+"""The periodic bias audit of what serves a model: by segment, on the newest rows and on what it really answered.
+
+Reads the plan, the champion's artifact, the lake, the journals; writes audits to the ledger, with an alert when a gap beyond
+the limit is new or gone. It changes no plan: a gap asks people. Started weekly by the flow `audit`, or by `grownet audit start`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import pandas as pd
+
+from checks import bias as judging
+from checks.alerts import alert
+from checks.bias import Said
+from checks.facts import role_of
+from configs.schema import Config, ModelConfig, Settings
+from errors import DataError, GrownetError, NotFound
+from models.contract import Decided, Model, find
+from records import RULES, AlertBody, Answer, BiasAudit, Feedback, OutboxEvent, ReleasePlan, SegmentFigure, digest_of
+from stores.ledger import bias
+from tasks.features import artifacts_of, history, newest
+from tasks.ingest import newest_snapshot
+from tasks.operate import opened
+from tasks.profiling import behind_rules
+from tasks.reading import with_outcomes
+from tasks.threads import limited
+from tasks.trial import INSTANT
+from tasks.validate import current_plan
+
+ACTOR = "audit"
+ODD = (GrownetError, msgspec.MsgspecError, KeyError, TypeError, ValueError)  # what odd bundles and odd lines raise
+Source = Literal["history", "live", "chosen"]
+Span = tuple[datetime, datetime]
+
+
+@dataclass(frozen=True)
+class Served:
+    """What answers for a model now. Without `fitted` it is the rules; `features` are those of the artifact behind them."""
+
+    name: str
+    module: Model
+    recipe: ModelConfig
+    version: int
+    artifact: str
+    fitted: Any = None
+    params: Any = None
+    trained_until: datetime | None = None
+    features: pd.DataFrame | None = None
+    broken: str = ""  # why the artifact cannot be read by this code
+
+
+class Heard(NamedTuple):
+    """One answer of the journals: who was answered, whether it was one of those compared, and the KPI if it is known."""
+
+    subject: str
+    chosen: float
+    kpi: float | None
+
+
+def audit(settings: Settings, config: Config, model: str, at: datetime) -> list[BiasAudit]:
+    """The audits of what serves a model at a moment, written to the ledger; none while nothing serves.
+
+    Raises:
+        TamperError: when the current plan is not what was signed.
+        LedgerUnavailable, StackError: when ledger or store is away: worth another try.
+    """
+    with opened(settings, "flow") as ledger:
+        plan = current_plan(settings, ledger, model)
+        if plan is None:
+            return []
+        served = _served(settings, config, plan)
+        found = [_audit(served, source, said, at, span) for source, said, span in _said(settings, config, served, at)]
+        bias.save(ledger, found, lambda now, before: news(now, before, config), ACTOR)
+    return found
+
+
+def newest_audits(settings: Settings, config: Config) -> dict[str, list[BiasAudit]]:
+    """The newest audits by model; an empty list for one that was never audited."""
+    with opened(settings, "reader") as ledger:
+        return {name: bias.newest(ledger, name) for name, recipe in sorted(config.models.items()) if recipe.enabled}
+
+
+def describe(found: dict[str, list[BiasAudit]]) -> str:
+    """The audits in words, a paragraph a model."""
+    lines = []
+    for model, audits in found.items():
+        lines.append(model if audits else f"{model}: never audited")
+        for one in audits:
+            who = f"v{one.version}" if one.version else "rules"
+            lines.append(f"  {one.source} ({one.metric}, {who}, {one.found_at:%Y-%m-%d}): {one.answer}. {one.reason}")
+        lines += [f"  {audits[0].report}"] if audits else []
+    return "\n".join(lines)
+
+
+def news(now: BiasAudit, before: BiasAudit | None, config: Config) -> OutboxEvent | None:
+    """The alert that an audit asks for: a gap that was not there, or one that is gone; None when nothing changed."""
+    worse, over = judging.is_worse(now, before), judging.is_over(now, before)
+    if not worse and not over:
+        return None
+    who = f"version {now.version}" if now.version else "the rules"
+    known = [name for name in sorted(judging.beyond(now)) if not name.endswith(f"={judging.STRANGER}")]
+    again = f"`grownet retrain {now.model} --reason ...{f' --segment {known[0]!r}' if known else ''}`"
+    return alert(
+        key=[now.id, "bias"],
+        level="warning" if worse else "ok",
+        model=now.model,
+        title=f"a segment is served differently ({now.source})"
+        if worse
+        else f"no segment is beyond the limit ({now.source})",
+        body=AlertBody(
+            what=f"{now.metric} of {who}, {now.source}: {now.reason}.",
+            evidence={f"{one.kind}={one.name}": shown(one, now) for one in now.segments if one.answer == "yes"},
+            done="nothing: what serves is as before, a gap asks people",
+            owner=config.defaults.owners.validate_,
+            next=f"Read the page and say why. Then {again}, or change the limit with a reason, or accept it in the review."
+            if worse
+            else "Nothing.",
+            link=now.report,
+        ),
+        at=now.found_at,
+    )
+
+
+def shown(one: SegmentFigure, of: BiasAudit) -> str:
+    """A segment's gap in words: relative, or in points of a share."""
+    if one.gap is None:
+        return f"too few: {one.count}"
+    unit = " points" if of.source == "chosen" else " %"
+    ends = f" [{100 * one.low:+.0f}, {100 * one.high:+.0f}]" if one.low is not None and one.high is not None else ""
+    return f"{100 * one.gap:+.0f}{unit}{ends}, {one.count} subjects"
+
+
+def _served(settings: Settings, config: Config, plan: ReleasePlan) -> Served:
+    ruled = role_of(plan) == "rules"
+    module, recipe, content = find(plan.model), config.models[plan.model], behind_rules(plan)
+    number = RULES if ruled else plan.champion.number
+    made = Served(plan.model, module, recipe, number, "" if ruled else content)
+    if not content:
+        return made
+    try:
+        store = artifacts_of(settings)
+        bundle = store.bundle(content)
+        frame = store.frame(bundle.manifest.features)
+        if ruled:
+            return replace(made, features=frame)
+        params = msgspec.convert(bundle.manifest.params, module.Params)
+        fitted, cut = module.load(bundle.model), bundle.manifest.trained_until
+    except ODD as error:
+        return replace(made, broken=f"the artifact {content[:12]} cannot be read: {error}")
+    return replace(made, fitted=fitted, params=params, trained_until=cut, features=frame)
+
+
+def _said(settings: Settings, config: Config, served: Served, at: datetime) -> list[tuple[Source, Said, Span]]:
+    limits = served.recipe.gates
+    if served.broken:
+        return [("history", judging.nothing(served.broken, limits.bias_max_gap), (at, at))]
+    with limited(settings.threads):
+        past, window = _history(settings, config, served, at)
+        span = (at - timedelta(days=served.recipe.audit.live_days), at)
+        heard, lost = _heard(settings, served, span[0])
+        segments = _segments(served)
+        found: list[tuple[Source, Said, Span]] = [
+            ("history", past, window),
+            ("live", _live(served, segments, heard, lost), span),
+        ]
+        if served.recipe.audit.chosen:
+            found.append(("chosen", _chosen(served, segments, heard), span))
+    return found
+
+
+def _history(settings: Settings, config: Config, served: Served, at: datetime) -> tuple[Said, Span]:
+    """The offline metric on what happened since it was trained, at most the newest `outcome_days`."""
+    recipe = served.recipe
+    try:
+        tables = sorted({config.datasets[dataset].table for dataset in recipe.tables.values()})
+        snapshots = tuple(newest_snapshot(settings, table) for table in tables)
+        end = newest(snapshots) + INSTANT
+    except (NotFound, DataError) as error:
+        return judging.nothing(str(error), recipe.gates.bias_max_gap), (at, at)
+    start = end - timedelta(days=recipe.split.outcome_days)
+    start = max(start, served.trained_until) if served.trained_until else start
+    if start >= end:
+        return judging.nothing("there are no rows since it was trained", recipe.gates.bias_max_gap), (end, end)
+    trial = history(settings, config, served.name, snapshots)
+    trial = trial if served.params is None else replace(trial, params=served.params)
+    try:
+        scores = trial.scores(served.fitted, start, end)[recipe.metric]
+        segments = served.module.segments(trial.features(start))
+    except DataError as error:  # a history that begins later
+        return judging.nothing(str(error), recipe.gates.bias_max_gap), (start, end)
+    return judging.of_metric(scores, segments, recipe.gates, recipe.seed), (start, end)
+
+
+def _heard(settings: Settings, served: Served, since: datetime) -> tuple[list[Heard], int]:
+    """What it answered and what came of it; and how many lines or outcomes could not be read."""
+
+    def wanted(line: Answer) -> bool:
+        mine = (line.model, line.version, line.artifact) == (served.name, served.version, served.artifact)
+        return mine and not line.paired_with
+
+    pairs = with_outcomes(settings.home / "journal", wanted, since, served.recipe.audit.live_rows)
+    heard, lost = list[Heard](), 0
+    for line, feedback in pairs:
+        try:
+            heard.append(_one(served, line, feedback))
+        except ODD:
+            lost += 1
+    return heard, lost
+
+
+def _one(served: Served, line: Answer, feedback: Feedback | None) -> Heard:
+    decided = msgspec.convert(line.decision, Decided)
+    chosen = float(decided.items[:1] != () and decided.items[0] in served.recipe.audit.chosen)
+    subject = line.subject or line.prediction_id  # who has no name is somebody of his own
+    if feedback is None:
+        return Heard(subject, chosen, None)
+    outcome = msgspec.convert(feedback.outcome, served.module.Outcome)
+    return Heard(subject, chosen, float(served.module.kpi(decided, outcome)))
+
+
+def _segments(served: Served) -> pd.DataFrame:
+    """Of the subjects that what serves knows; of nobody when the rules answer and no version ever did."""
+    if served.features is None:
+        return pd.DataFrame({"known": pd.Series(dtype="object")}, index=pd.Index([], name="subject", dtype="object"))
+    return served.module.segments(served.features)
+
+
+def _live(served: Served, segments: pd.DataFrame, heard: Sequence[Heard], lost: int) -> Said:
+    judged = [one for one in heard if one.kpi is not None]
+    values = judging.per_subject([one.subject for one in judged], [one.kpi for one in judged if one.kpi is not None])
+    said = judging.of_metric(values, judging.placed(segments, values.index), served.recipe.gates, served.recipe.seed)
+    odd = f", {lost} could not be read" if lost else ""
+    return said._replace(reason=f"{said.reason}; {len(judged)} of {len(heard)} answers have an outcome{odd}")
+
+
+def _chosen(served: Served, segments: pd.DataFrame, heard: Sequence[Heard]) -> Said:
+    values = judging.per_subject([one.subject for one in heard], [one.chosen for one in heard])
+    return judging.of_share(values, judging.placed(segments, values.index), served.recipe)
+
+
+def _audit(served: Served, source: Source, said: Said, at: datetime, span: Span) -> BiasAudit:
+    names = {
+        "history": served.recipe.metric,
+        "live": served.recipe.kpi,
+        "chosen": f"share of answers {' or '.join(served.recipe.audit.chosen)}",
+    }
+    return BiasAudit(
+        id=f"bias-{digest_of([served.name, source, served.version, served.artifact, at])[:24]}",
+        model=served.name,
+        source=source,
+        metric=names[source],
+        answer=said.answer,
+        version=served.version,
+        window_start=span[0],
+        window_end=span[1],
+        subjects=said.subjects,
+        overall=said.overall,
+        limit=said.limit,
+        segments=said.segments,
+        reason=said.reason,
+        report=f"pages/audit/{served.name}/{at:%Y%m%dT%H%M%S}.html",
+        found_at=at,
+    )
