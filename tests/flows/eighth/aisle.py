@@ -21,7 +21,7 @@ HOME = "United Kingdom"
 FEATURES: tuple[Feature, ...] = (
     Feature(name="subject", dtype="string", meaning="customer pseudonym"),
     Feature(name="aisle", dtype="string", meaning="of the last order"),
-    Feature(name="lines", dtype="int64", low=1, high=1e6, unit="order lines", meaning="ever"),
+    Feature(name="lines", dtype="int64", low=0, high=1e6, unit="order lines", meaning="of the horizon before"),
     Feature(name="country", dtype="string", meaning="of the last order"),
 )
 WATCHED: tuple[Feature, ...] = (Feature(name="known", dtype="bool", meaning="the customer has bought before"),)
@@ -61,11 +61,10 @@ def _lines(table: pd.DataFrame, start: datetime | None, end: datetime) -> pd.Dat
 
 def build(tables: Tables, as_of: datetime, params: Params) -> pd.DataFrame:
     """One row per customer who bought before `as_of`; columns as in FEATURES."""
-    del params
     rows = _lines(tables["orders"], None, as_of)
     last = rows.drop_duplicates("subject", keep="last").sort_values("subject", ignore_index=True)
-    counts = rows.groupby("subject").size()
-    return last.assign(lines=last["subject"].map(counts).astype("int64"))[[one.name for one in FEATURES]]
+    counts = rows[rows["time"] >= as_of - timedelta(days=params.horizon_days)].groupby("subject").size()
+    return last.assign(lines=last["subject"].map(counts).fillna(0).astype("int64"))[[one.name for one in FEATURES]]
 
 
 def outcomes(tables: Tables, start: datetime, end: datetime, params: Params) -> pd.DataFrame:
@@ -145,26 +144,13 @@ def past(tables: Tables, start: datetime, end: datetime, params: Params) -> list
     horizon = timedelta(days=params.horizon_days)
     rows = _lines(tables["orders"], start, end + horizon)
     asked = rows[rows["time"] < end].drop_duplicates(["subject", "time"])
-    bought = {who: (list(group["time"]), list(group["aisle"])) for who, group in rows.groupby("subject")}
-    return [
-        Past(
-            time=one.time.to_pydatetime(),
-            request=Request(customer=one.subject),
-            outcome=Outcome(
-                aisles=tuple(
-                    sorted(
-                        {
-                            aisle
-                            for time, aisle in zip(*bought[one.subject], strict=True)
-                            if one.time <= time < one.time + horizon
-                        }
-                    )
-                )
-            ),
-            due=(one.time + horizon).to_pydatetime(),
-        )
-        for one in asked.itertuples()
-    ]
+    bought = dict(list(rows.groupby("subject")))
+    found = []
+    for time, who in zip(asked["time"], asked["subject"], strict=True):
+        then = bought[who][bought[who]["time"].between(time, time + horizon, inclusive="left")]
+        outcome, moment = Outcome(aisles=tuple(sorted(set(then["aisle"])))), time.to_pydatetime()
+        found.append(Past(time=moment, request=Request(customer=who), outcome=outcome, due=moment + horizon))
+    return found
 
 
 def routing_key(request: Request) -> str:
