@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from checks.fairness import by_segment, members, parse, refuse_unknown
+from checks.fairness import Segment, by_segment, members, parse, refuse_unknown
 from errors import UsageError
 
 
@@ -78,3 +78,30 @@ def test_a_segment_is_named_by_kind_and_name() -> None:
     refuse_unknown(known, "country=abroad")
     with pytest.raises(UsageError, match=r"one of \['country=abroad', 'country=home'\], got country=moon"):
         refuse_unknown(known, "country=moon")
+
+
+def test_the_gap_of_a_share_is_a_difference() -> None:
+    values = pd.Series([1.0, 0.0, 0.0, 0.0], index=subjects(4))
+    segments = pd.DataFrame({"home": ["uk", "uk", "abroad", "abroad"]}, index=subjects(4))
+    found = by_segment(values, segments, min_rows=2, relative=False)
+    assert {one.name: (one.mean, one.gap) for one in found.segments} == {"abroad": (0.0, -0.25), "uk": (0.5, 0.25)}
+    nobody = by_segment(values * 0, segments, min_rows=2, relative=False)
+    assert [(one.gap, one.low, one.high) for one in nobody.segments] == [(0.0, 0.0, 0.0)] * 2
+
+
+@pytest.mark.parametrize(
+    ("gap", "low", "high", "below", "apart"),
+    [
+        (-0.5, -0.6, -0.4, "yes", "yes"),
+        (-0.5, -0.8, -0.2, "undecided", "undecided"),
+        (-0.1, -0.4, 0.2, "no", "no"),
+        (0.5, 0.4, 0.6, "no", "yes"),
+        (0.5, 0.1, 0.9, "no", "undecided"),
+        (-0.5, math.nan, math.nan, "undecided", "undecided"),
+    ],
+)
+def test_a_segment_is_beyond_a_limit_when_its_interval_is(
+    gap: float, low: float, high: float, below: str, apart: str
+) -> None:
+    one = Segment(kind="k", name="n", count=9, mean=0.1, gap=gap, low=low, high=high)
+    assert (one.below(0.3), one.apart(0.3)) == (below, apart)

@@ -91,6 +91,26 @@ class TestMarks:
             triggers = connection.execute(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars()
             assert {"findings_update", "rulings_delete", "rulings_insert"} <= set(triggers)
 
+    def test_a_ledger_of_the_second_schema_gets_audits_and_reviews_and_keeps_all_it_had(self, tmp_path: Path) -> None:
+        with opened(tmp_path) as ledger:
+            number = versions.version_for(ledger, "data", "orders", "before").number
+        raw = sqlite3.connect(tmp_path / "ledger.db")
+        for table in ("bias_audits", "review_answers", "review_states"):
+            raw.execute(f"DROP TABLE {table}")
+        raw.execute("UPDATE meta SET value = '2' WHERE name = 'schema'")
+        raw.commit()
+        raw.close()
+        with pytest.raises(LedgerError, match="start the guard once"), opened(tmp_path, "reader"):
+            pass
+        for _ in range(2):  # doing it again changes nothing
+            with opened(tmp_path, "operator", create=False) as ledger:
+                assert audit.verify(ledger) == 1
+        with opened(tmp_path, "reader") as ledger, ledger.read() as connection:
+            assert versions.versions(ledger, "data", "orders")[0].number == number
+            assert connection.execute(sa.select(t.review_answers)).all() == []
+            triggers = connection.execute(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars()
+            assert {"bias_audits_update", "review_answers_delete", "review_states_insert"} <= set(triggers)
+
     def test_many_open_a_new_ledger_at_once(self, tmp_path: Path) -> None:
         seen: list[str] = []
 
