@@ -25,9 +25,12 @@ setup: $(STAMP)  ## virtual environment with the locked, hashed dependencies
 demo: setup  ## the main job on real data, with a report at the end (DEMO="--keep" leaves it running)
 	@$(VENV)/bin/grownet demo $(DEMO)
 
-test: setup  ## all checks and tests that need no browser
+test: setup  ## all checks, and every test but the slow ones (under ten minutes on two cores)
 	@$(MAKE) --no-print-directory check
-	@$(RUN) -m pytest -n 2 --dist loadfile -q -m "not browser" $(TESTS)
+	@$(RUN) -m pytest -n 2 --dist loadfile -q -m "not browser and not slow" $(TESTS)
+
+slow: setup  ## the tests that take a whole stack for minutes
+	@$(RUN) -m pytest -q -m slow $(TESTS)
 
 check: setup  ## lint, format, types and import contracts: what CI runs first
 	@$(VENV)/bin/ruff check .
@@ -47,5 +50,5 @@ format: setup  ## format the code
 clean:  ## remove the environment and all state of the demo
 	rm -rf $(VENV) .grownet build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help setup demo test check browser up format clean
+.PHONY: help setup demo test slow check browser up format clean
 .DEFAULT_GOAL := help

@@ -32,7 +32,7 @@ ROOMS = (
 )
 FILES = ("errors.py", "records.py", "grownet.py", "prefect.yaml", "pyproject.toml", "requirements.lock")
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

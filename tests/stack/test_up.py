@@ -19,7 +19,7 @@ from stack.watchdog import marked
 from tests.stack.toys import until
 from tests.tasks.release_world import House
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def grownet(home: Path, *arguments: str, **where: object) -> subprocess.Popen[bytes]:
