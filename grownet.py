@@ -165,6 +165,19 @@ def models(as_json: Json = False) -> None:
 
 
 @app.command()
+def card(
+    model: ModelName,
+    version: Annotated[int, typer.Option(help="N of MODEL-vN; the newest when left out.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """The model card of a version as Markdown; brings all cards, feature definitions and notes of the model up to date."""
+    from tasks.paperwork import card_of
+
+    facts = card_of(*_house(), model, version)
+    _print(facts, as_json, str(facts["markdown"]))
+
+
+@app.command()
 def trace(prediction_id: Annotated[str, typer.Argument(help="The id in a reply.")], as_json: Json = False) -> None:
     """From an answer to its version, votes, commit, configuration, rows and expectations."""
     from tasks.trace import trace as find
@@ -242,6 +255,19 @@ def release_show(model: ModelName, as_json: Json = False) -> None:
 
     plan, words = current_plan(_house()[0], model)
     _print(plan, as_json, words)
+
+
+@release_app.command()
+def notes(
+    model: ModelName,
+    write: Annotated[Path | None, typer.Option(help="Write MODEL.md into this folder, such as docs/releases.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The release notes, made from the ledger: what each version changed, how it measured, who said yes, what became of it."""
+    from tasks.paperwork import notes_of
+
+    facts = notes_of(*_house(), model, write)
+    _print(facts, as_json, facts["file"] or facts["markdown"])
 
 
 def _operate(verb: str, model: str, reason: str, actor: str, as_json: bool) -> None:

@@ -67,6 +67,7 @@ def settings(environ: Mapping[str, str] | None = None) -> Settings:
         "prefect_url": "http://127.0.0.1:4200/api",
         **given,
         "home": home,
+        "releases": Path(given.get("releases", home / "releases")).resolve(),
     }
     values.setdefault("prefect_ui_url", str(values["prefect_url"]).removesuffix("/api"))
     problems: list[str] = []

@@ -56,10 +56,17 @@ class Column(Strict):
 
     type: Literal["string", "int64", "float64", "timestamp", "bool"]
     subject: bool = False  # replaced by a keyed pseudonym before anything else sees it
+    redact: bool = False  # a free text: addresses and long numbers are taken out before anything else sees it
     nullable: bool = False
     timezone: str | None = None  # of a timestamp without one in the source
     format: str | None = None  # strptime form of a timestamp given as text; ISO 8601 when not said
     meaning: str
+
+    @model_validator(mode="after")
+    def texts_are_redacted(self) -> Column:
+        if self.redact and (self.type != "string" or self.subject):
+            raise ValueError("redact is for texts: type string, and not a subject, which becomes a pseudonym as a whole")
+        return self
 
 
 class Dataset(Strict):
@@ -437,6 +444,7 @@ class Settings(Strict):
     ledger_url: str
     lake_uri: str
     artifacts_uri: str
+    releases: Path  # folder of the release notes, one Markdown file a model; may lie in a git work tree
     mlflow_url: str
     prefect_url: str
     prefect_ui_url: str

@@ -28,7 +28,7 @@ from errors import LedgerUnavailable, StackError
 from records import Verb, utc_now
 from stores.ledger import ballots
 from stores.ledger.ballots import Ballot
-from tasks import board, counting, runs
+from tasks import board, counting, paperwork, runs
 from tasks.questions import Asked, Board, seated
 
 LATE = timedelta(seconds=60)  # a run waits this much longer than its ballot: a late vote hears why it is none
@@ -62,7 +62,9 @@ def release(model: str, candidate: str = "", verb: Verb = "promote", detail: str
             break
         wait_for_vote(found, key, said)
         found, said = answered(found.id, key)
-    return outcome(conclude(found.id))
+    concluded = conclude(found.id)
+    write_papers(model)
+    return outcome(concluded)
 
 
 def _away(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -141,6 +143,13 @@ def conclude(ballot: str) -> Ballot:
             get_run_logger().info(board.carry_out(seats, found))
         runs.forget(seats.settings, str(flow_run.id))
         return ballots.ballot(seats.ledger, ballot)
+
+
+@step
+def write_papers(model: str) -> None:
+    """The model's card and release notes with this ballot in them; what the guard does next is added hourly."""
+    house = settings()
+    paperwork.kept_up(house, load(house.configs), model)
 
 
 def _publish(seats: Board, found: Ballot, said: str) -> None:

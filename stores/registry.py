@@ -32,11 +32,12 @@ from mlflow.types.schema import AnyType, Array
 from sqlalchemy.exc import OperationalError
 
 from errors import StackError
-from records import Arm, Artifact, Record, ReleasePlan, Snapshot
+from records import Arm, Artifact, Record, ReleasePlan, Snapshot, digest_bytes
 
 ResultT = TypeVar("ResultT")
 log = logging.getLogger(__name__)
-CANDIDATE, ARTIFACT = "grownet.candidate", "grownet.artifact"
+CANDIDATE, ARTIFACT, CARD = "grownet.candidate", "grownet.artifact", "grownet.card"
+DESCRIPTION_CHARACTERS = 5000  # MLflow's column on a server's database; SQLite would take more
 DIGEST_CHARACTERS = 36  # MLflow's limit for the digest of a dataset; the whole one goes beside it
 TYPES = {
     msgspec.inspect.StrType: DataType.string,
@@ -121,6 +122,23 @@ class Registry:
 
         self._patiently(f"the verdict on run {run_id}", write)
 
+    def describe(self, model: str, cards: Mapping[str, str]) -> tuple[str, ...]:
+        """Puts the newest model card on each registered version, where it is another one than before.
+
+        Args:
+            cards: content digest of the artifact -> Markdown. A description holds the beginning, card.md all of it.
+
+        Returns:
+            the digests of those that were changed; versions that this MLflow never saw are left out.
+        """
+
+        def write() -> tuple[str, ...]:
+            if not self._client.search_registered_models(f"name = '{model}'"):
+                return ()
+            return tuple(content for content, card in sorted(cards.items()) if self._described(model, content, card))
+
+        return self._patiently(f"the cards of {model}", write)
+
     def mirror(self, plan: ReleasePlan) -> dict[str, str]:
         """Sets the aliases champion, canary and shadow to what the plan says, after the fact.
 
@@ -191,9 +209,20 @@ class Registry:
             source=f"models:/{logged.model_id}",
             run_id=run_id,
             tags={**training.tags, CANDIDATE: training.candidate, ARTIFACT: training.artifact.content},
-            description=training.card,
+            description=_beginning(training.card),
             model_id=logged.model_id,
         )
+
+    def _described(self, model: str, content: str, card: str) -> bool:
+        version = self._version(model, content)
+        if version is None or version.tags.get(CARD) == digest_bytes(card.encode()):
+            return False
+        with TemporaryDirectory() as folder:
+            (Path(folder) / "card.md").write_text(card, encoding="utf-8")
+            self._client.log_model_artifacts(version.model_id, folder)
+        self._client.update_model_version(model, version.version, _beginning(card))
+        self._client.set_model_version_tag(model, version.version, CARD, digest_bytes(card.encode()))
+        return True
 
     def _versions(self, model: str, content: str) -> list[ModelVersion]:
         query = f"name = '{model}' and tags.`{ARTIFACT}` = '{content}'"
@@ -286,6 +315,14 @@ def _write_folder(folder: Path, training: Training, signature: ModelSignature, r
     artifact = training.artifact
     described.add_flavor("grownet", uri=artifact.uri, sha256=artifact.content, encrypted=True)
     described.save(str(folder / "MLmodel"))
+
+
+def _beginning(card: str) -> str:
+    """What of a card fits into a description, cut between lines."""
+    if len(card) <= DESCRIPTION_CHARACTERS:
+        return card
+    more = "\n\n*The whole card is card.md among the artifacts of this version.*\n"
+    return card[: DESCRIPTION_CHARACTERS - len(more)].rpartition("\n")[0] + more
 
 
 def _schema(struct: type[msgspec.Struct]) -> Schema:

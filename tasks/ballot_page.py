@@ -42,6 +42,7 @@ class Promotion:
     rollout: Rollout
     names_freeze: bool
     cards: str  # where the model cards are
+    card: str = ""  # that of this candidate, below home
 
 
 def promotion(about: Promotion, config: Config) -> str:
@@ -116,10 +117,10 @@ def standing(page: str, votes: Sequence[Vote], question: Question, last: str, li
     return "\n".join(lines) + rest
 
 
-def plain(text: str) -> str:
+def plain(text: str, longest: int = LONGEST) -> str:
     """Text as text: on one line, cut, and without meaning to Markdown."""
     flat = " ".join(text.split())
-    cut = flat if len(flat) <= LONGEST else f"{flat[: LONGEST - 1]}…"
+    cut = flat if len(flat) <= longest else f"{flat[: longest - 1]}…"
     return SPECIAL.sub(r"\\\1", cut)
 
 
@@ -157,7 +158,8 @@ def _changed(about: Promotion) -> Iterator[str]:
         yield f"**Asked for the sake of {plain(new.segment)}**: trained for everybody, and judged there as well."
     yield f"Trained because: {plain(new.reason)}. Learned from rows before {new.trained_until:%Y-%m-%d}, judged on rows after it."
     yield f"Commit {plain(new.commit[:19])} by {', '.join(plain(author) for author in new.authors)}; authors cannot vote."
-    yield f"[Model cards]({about.cards})"
+    here = f"; this one, with its known failure modes: `{about.card}` below home" if about.card else ""
+    yield f"[Model cards]({about.cards}){here}"
     yield ""
 
 

@@ -139,12 +139,12 @@ def facts(config: Config, candidate: Candidate, plan: ReleasePlan | None) -> lis
     return rows
 
 
-def markdown(candidate: Candidate, found: Evidence, page: Path, recipe: ModelConfig) -> str:
-    """The short form: verdict, gates, the deciding metric."""
+def markdown(candidate: Candidate, found: Evidence, pages: Sequence[Path], recipe: ModelConfig) -> str:
+    """The short form: verdict, gates, the deciding metric, and where the page and the model card are."""
     lines = [
         f"## {candidate.versions.model.name}: {'passed all gates' if found.passed else 'discarded'}",
         "",
-        f"Candidate `{candidate.id}`, {candidate.versions.data.name}. Page: `{page}`",
+        f"Candidate `{candidate.id}`, {candidate.versions.data.name}. Pages: {', '.join(f'`{page}`' for page in pages)}",
         "",
     ]
     own = figure(found, recipe.metric)

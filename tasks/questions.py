@@ -35,7 +35,7 @@ from stores.ledger.ballots import Ballot, Question
 from stores.ledger.engine import Ledger
 from stores.ledger.people import Reviewer
 from stores.vault import Vault
-from tasks import ballot_page
+from tasks import ballot_page, places
 from tasks.operate import opened
 
 ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")
@@ -102,7 +102,8 @@ def compose(board: Board, asked: Asked, at: datetime) -> Question:
     leave = Approval(subject=subject, votes=(), required_roles=config.defaults.approval.roles["promote"])
     _rehearse(plan, arm_of(candidate, subject, leave), rollout, at)
     cards = f"{board.settings.mlflow_url}/#/models/{asked.model}"
-    about = ballot_page.Promotion(candidate, proof, plan, rollout, plan.frozen, cards)
+    card = str(places.card(asked.model, candidate.versions.model.name))
+    about = ballot_page.Promotion(candidate, proof, plan, rollout, plan.frozen, cards, card)
     made = _question(config, asked, at, subject, ballot_page.promotion(about, config))
     return msgspec.structs.replace(made, rollout=rollout, candidate=candidate.id, barred=candidate.authors)
 

@@ -21,7 +21,7 @@ from configs.load import load, settings
 from errors import LedgerUnavailable, StackError
 from models.contract import find
 from records import Candidate, Evidence, FeatureSet, Order, Record, utc_now
-from tasks import aliases, evidence_page, features, retrain, runs, train, unfinished, validate
+from tasks import aliases, evidence_page, features, paperwork, retrain, runs, train, unfinished, validate
 
 
 class Before(Record, frozen=True, kw_only=True):
@@ -82,8 +82,10 @@ def look_back(order: Order) -> Before:
 
 @stage
 def show_what_serves(model: str) -> None:
-    """The aliases in MLflow, as the ledger has them now: the last release moved on after its own flow had ended."""
-    get_run_logger().info("aliases of %s in MLflow: %s", model, aliases.mirror(settings(), model) or "none")
+    """Aliases and cards in MLflow, as the ledger has them now: the last release moved on after its own flow had ended."""
+    house = settings()
+    get_run_logger().info("aliases of %s in MLflow: %s", model, aliases.mirror(house, model) or "none")
+    paperwork.kept_up(house, load(house.configs), model, registry=True)
 
 
 @stage
@@ -113,7 +115,7 @@ def judge(candidate: Candidate) -> Evidence:
     house = settings()
     config = load(house.configs)
     found = validate.judged(house, config, candidate)
-    text = evidence_page.markdown(candidate, found.evidence, found.page, config.models[candidate.model])
+    text = evidence_page.markdown(candidate, found.evidence, (found.page, found.card), config.models[candidate.model])
     key = re.sub(r"[^a-z0-9]+", "-", f"evidence {candidate.id}".lower()).strip("-")
     create_markdown_artifact(text, key=key, description=f"gates of {candidate.id}")
     said = "passed all gates" if found.evidence.passed else f"is discarded: {found.evidence.reason}"

@@ -18,6 +18,7 @@ from stores import journal
 from stores.ledger import ballots, batches, evidence, incidents, plans, rulings, verdicts, votes
 from stores.ledger.engine import Ledger
 from stores.vault import Vault
+from tasks import places
 from tasks.operate import opened
 
 RECENT = 10
@@ -68,6 +69,7 @@ def _origin(ledger: Ledger, arm: Arm, config: Config) -> dict[str, Any]:
         "commit": found.commit,
         "authors": list(found.authors),
         "mlflow_run": found.run_id,
+        "card": str(places.card(found.model, found.versions.model.name)),
         "trained_until": found.trained_until,
         "reason": found.reason,
         "gates": list(evidence.evidence(ledger, arm.evidence).gates) if arm.evidence else [],
@@ -150,6 +152,7 @@ def _candidate(ledger: Ledger, found: Candidate) -> dict[str, Any]:
         "id": found.id,
         "name": found.versions.model.name,
         "data": found.versions.data.name,
+        "card": str(places.card(found.model, found.versions.model.name)),
         "trained_until": found.trained_until,
         "reason": found.reason,
         "gates": _outcomes(judged[-1]) if judged else {},

@@ -36,7 +36,7 @@ from stores.artifacts import Bundle
 from stores.ledger import evidence
 from stores.ledger.engine import Ledger
 from stores.ledger.versions import version_for
-from tasks.card import model_card
+from tasks import origin, paperwork
 from tasks.features import artifacts_of, history, newest, recipe_of
 from tasks.operate import opened
 from tasks.provenance import authors, commit, pipeline_digest
@@ -83,6 +83,7 @@ def train(settings: Settings, config: Config, features: FeatureSet, order: Order
         trained = Trained(trial=trial, candidate=candidate, manifest=bundle.manifest, seconds=seconds)
         candidate = msgspec.structs.replace(candidate, run_id=_register(settings, config, trained))
         evidence.save_candidate(ledger, candidate, actor="train")
+    paperwork.kept_up(settings, config, order.model)
     return candidate
 
 
@@ -172,6 +173,7 @@ def _register(settings: Settings, config: Config, trained: Trained) -> str:
     from stores.registry import Registry, Training
 
     candidate, trial = trained.candidate, trained.trial
+    made = origin.origin(config, candidate, trained.manifest, trial)
     known = trial.known(candidate.trained_until)
     training = Training(
         candidate=candidate.id,
@@ -189,7 +191,7 @@ def _register(settings: Settings, config: Config, trained: Trained) -> str:
         },
         tags=_tags(candidate),
         example=tuple(msgspec.to_builtins(trial.model.example())),
-        card=model_card(config, candidate, trained.manifest, trial.model.FEATURES),
+        card=paperwork.begin(settings, made, candidate),
         started_at=candidate.created_at - timedelta(seconds=trained.seconds),
         ended_at=candidate.created_at,
     )

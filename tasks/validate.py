@@ -25,7 +25,7 @@ from stores.artifacts import Artifacts, Bundle
 from stores.ledger import evidence, plans
 from stores.ledger.engine import Ledger
 from stores.vault import Vault
-from tasks import evidence_page
+from tasks import evidence_page, paperwork, places
 from tasks.features import artifacts_of, history, newest, recipe_of
 from tasks.measure import Findings, Rival, measure
 from tasks.operate import opened
@@ -44,6 +44,7 @@ class Judged:
 
     evidence: Evidence
     page: Path
+    card: Path  # the model card; it goes on changing with what becomes of the version
 
 
 def validate(settings: Settings, config: Config, candidate: Candidate) -> Evidence:
@@ -78,8 +79,9 @@ def judged(settings: Settings, config: Config, candidate: Candidate) -> Judged:
         evidence.save_evidence(ledger, found)
         if not found.passed:
             evidence.discard(ledger, candidate.id, found.reason)
+    paperwork.kept_up(settings, config, candidate.model, registry=True)
     log.info("%s %s", candidate.id, "passed all gates" if found.passed else f"is discarded: {found.reason}")
-    return Judged(found, page)
+    return Judged(found, page, settings.home / places.card(candidate.model, candidate.versions.model.name))
 
 
 def current_plan(settings: Settings, ledger: Ledger, model: str) -> ReleasePlan | None:

@@ -18,7 +18,7 @@ from prefect.tasks import Task
 from configs.load import load, settings
 from errors import DataError, LedgerUnavailable, StackError
 from records import Finding
-from tasks import drift_page, monitor, pages, profiling
+from tasks import drift_page, monitor, pages, paperwork, profiling
 
 
 def passing(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -61,6 +61,14 @@ def judge(model: str, until: str) -> list[Finding]:
     for one in found:
         get_run_logger().info("%s v%d %s: %s. %s", one.model, one.version, one.kind, one.answer, one.reason)
     return found
+
+
+@step
+def write_papers(models: list[str]) -> None:
+    """Cards and release notes as the ledger has them now: the guard moves a rollout while no flow runs."""
+    house = settings()
+    for model in models:
+        paperwork.kept_up(house, load(house.configs), model)
 
 
 @step

@@ -75,6 +75,7 @@ def settings(home: Path, **changes: Any) -> Settings:
         "ledger_url": f"sqlite:///{home}/ledger.db",
         "lake_uri": str(home / "lake"),
         "artifacts_uri": str(home / "artifacts"),
+        "releases": str(home / "releases"),
         "mlflow_url": "http://127.0.0.1:9",
         "prefect_url": "http://127.0.0.1:9/api",
         "prefect_ui_url": "http://127.0.0.1:9",

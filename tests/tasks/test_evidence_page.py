@@ -9,9 +9,7 @@ from checks.plans import initial
 from configs.load import load
 from records import Candidate, Evidence, Gate
 from tasks import evidence_page
-from tasks.card import model_card
 from tests.stores.ledger.world import MODEL, NOON, arm
-from tests.stores.test_artifacts import manifest
 
 
 @pytest.fixture
@@ -104,13 +102,4 @@ def test_a_candidate_refused_at_once_has_a_page_too(candidate: Candidate) -> Non
     text = evidence_page.html(load(), candidate, refused, None)
     assert "is the champion" in text
     assert "All metrics" not in text
-    assert "discarded" in evidence_page.markdown(candidate, refused, Path("page.html"), load().models[MODEL])
-
-
-def test_the_card_says_what_configuration_data_and_code_say(candidate: Candidate) -> None:
-    config = load()
-    card = model_card(config, candidate, manifest(), ())
-    assert "# shop-v1" in card
-    assert config.datasets["online_retail"].licence in card
-    assert "customer_id; kept as keyed pseudonyms only" in card
-    assert "parameter ridge: 500" in card
+    assert "discarded" in evidence_page.markdown(candidate, refused, [Path("page.html")], load().models[MODEL])

@@ -11,11 +11,11 @@ from prefect.logging import disable_run_logger
 
 from errors import UsageError
 from records import Candidate, Order
-from stores.artifacts import Bundle
 from stores.ledger import evidence
-from tasks.card import model_card
-from tasks.features import artifacts_of
+from tasks import origin
+from tasks.card import card
 from tasks.stages import accept, build_features, look_back
+from tasks.story import fresh
 from tests.tasks.prefect_api import prefect_api
 from tests.tasks.school import NAME, School
 
@@ -65,7 +65,8 @@ def test_what_asked_for_it_is_told_by_mlflow_and_the_model_card(taught: School) 
     tags = MlflowClient(taught.settings.mlflow_url).get_run(candidate.run_id).data.tags
     assert tags["grownet.verdict"] == "ruling-1"
     assert "grownet.segment" not in tags
-    manifest = Bundle.unpack(artifacts_of(taught.settings).get(candidate.artifact)).manifest
-    card = model_card(taught.config, replace(candidate, segment="country=home"), manifest, ())
-    assert "asked for by the guard's verdict ruling-1" in card
-    assert "better for the segment country=home" in card
+    made = origin.read(taught.settings.home, NAME, candidate.versions.model.name, candidate.artifact.content)
+    assert made
+    told = card(made, fresh(replace(candidate, segment="country=home"))).markdown
+    assert "asked for by the verdict `ruling-1`" in told
+    assert "for the sake of country=home: it must be better there as well" in told

@@ -1,0 +1,15 @@
+"""Where the papers of a version lie below home. Pure, and without a heavy import: votes and traces name them too."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+
+def cards(model: str) -> PurePosixPath:
+    """The folder of a model's cards and feature definitions."""
+    return PurePosixPath("cards", model)
+
+
+def card(model: str, name: str) -> PurePosixPath:
+    """The card of a version, such as recommendation-v2."""
+    return cards(model) / f"{name}.html"

@@ -1,0 +1,70 @@
+"""The parts that model cards and release notes share: a name, a figure, parameters, a ballot, a version's timeline.
+
+Pure. Whatever people wrote is escaped: a reason cannot become a heading or a link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tasks.ballot_page import plain
+from tasks.evidence_page import Figure
+from tasks.sheet import table
+from tasks.story import Asked, Chapter
+
+
+def code(text: str) -> str:
+    """A name as it is written in code and configuration."""
+    return f"`{' '.join(text.replace('`', chr(39)).split())}`".replace("|", "\\|")
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested parameters as one level, each value in a word or a few."""
+    found: dict[str, str] = {}
+    for key, value in sorted(values.items()):
+        nested = isinstance(value, Mapping) and value
+        found |= flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": str(value)}
+    return found
+
+
+def shown(one: Figure, sign: str = "") -> str:
+    """A mean with its interval."""
+    if one.mean is None:
+        return "-"
+    interval = f" [{one.low:{sign}.4g}, {one.high:{sign}.4g}]" if one.low is not None and one.high is not None else ""
+    return f"{one.mean:{sign}.4g}{interval}"
+
+
+def percent(one: Figure) -> str:
+    interval = f" [{one.low:+.1%}, {one.high:+.1%}]" if one.low is not None and one.high is not None else ""
+    return f"{one.mean:+.1%}{interval}"
+
+
+def votes(one: Asked) -> Iterator[str]:
+    """How a ballot went."""
+    opened = f"{one.ballot.question.opened_at:%Y-%m-%d %H:%M}"
+    ended = f": {plain(one.ballot.closed_reason)}" if one.ballot.status in {"refused", "expired", "void"} else ""
+    yield f"Ballot {code(one.ballot.id)}, opened {opened} UTC, {one.ballot.status}{ended}."
+    yield ""
+    cast = {vote.role: vote for vote in one.votes}
+    yield from table(
+        ("role", "said", "who", "why"),
+        (
+            (plain(role.replace("_", " ")), vote.decision, plain(vote.reviewer), plain(vote.reason))
+            if (vote := cast.get(role))
+            else (plain(role.replace("_", " ")), "nothing yet", "", "")
+            for role in one.ballot.question.required_roles
+        ),
+    )
+
+
+def timeline(chapter: Chapter) -> list[str]:
+    """Every revision of the plan that was about this version."""
+    return table(
+        ("when (UTC)", "revision", "what", "by", "because"),
+        (
+            (f"{one.at:%Y-%m-%d %H:%M:%S}", str(one.revision), plain(one.what), plain(one.actor), plain(one.reason))
+            for one in chapter.moments
+        ),
+    )
