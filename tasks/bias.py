@@ -190,7 +190,7 @@ def _history(settings: Settings, config: Config, served: Served, at: datetime) -
     trial = trial if served.params is None else replace(trial, params=served.params)
     try:
         scores = trial.scores(served.fitted, start, end)[recipe.metric]
-        segments = served.module.segments(trial.features(start))
+        segments = trial.segments(start, end)
     except DataError as error:  # a history that begins later
         return judging.nothing(str(error), recipe.gates.bias_max_gap), (start, end)
     return judging.of_metric(scores, segments, recipe.gates, recipe.seed), (start, end)

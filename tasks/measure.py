@@ -72,7 +72,7 @@ def measure(
     inside = f"champion in {segment}"
     if segment:
         theirs = others.get("champion", ours.iloc[:0])
-        own = ours[ours.index.isin(members(trial.model.segments(trial.features(moments.cut)), segment))]
+        own = ours[ours.index.isin(members(trial.segments(moments.cut, moments.now), segment))]
         against[inside] = compare(own, theirs, metric, limits, recipe.seed)
     made = (
         _champion(rival, against, limits.champion_margin, moments),
@@ -127,7 +127,7 @@ def _champion(rival: Rival | Gate, against: Mapping[str, Any], margin: float, mo
 
 
 def _bias(trial: Trial, scores: pd.Series, recipe: ModelConfig, moments: Split) -> Gate:
-    segments = trial.model.segments(trial.features(moments.cut))
+    segments = trial.segments(moments.cut, moments.now)
     limits = recipe.gates
     fairness = by_segment(
         scores, segments, min_rows=limits.bias_min_rows, samples=limits.bootstrap_samples, seed=recipe.seed

@@ -76,6 +76,14 @@ class Trial:
         """The features of a moment, arranged for look-up."""
         return self._view(moment)[1]
 
+    def segments(self, cut: datetime, now: datetime) -> pd.DataFrame:
+        """Segments of every subject: as known before `cut`, and of one that only came after it as known before `now`.
+
+        A customer stays in the segment it had when it was scored; a test or a message of the holdout has no earlier one.
+        """
+        before, after = (self.model.segments(self.features(moment)) for moment in (cut, now))
+        return pd.concat([before, after[~after.index.isin(before.index)]])
+
     def fit(self, moment: datetime) -> Any:
         return self.model.fit(self.known(moment), moment, self.params, self.seed)
 
