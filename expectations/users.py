@@ -1,0 +1,75 @@
+"""What the table of accounts (stats.stackexchange.com) must look like; each expectation with its reason.
+
+Read by `expectations.suites`, judged once a batch by `tasks.expect`. Figures in reasons are from the bundled months.
+"""
+
+from __future__ import annotations
+
+from expectations.declare import Expectation, Suite
+
+PSEUDONYM = r"^p\d+_[0-9a-f]{32}$"
+NOW = {"$PARAMETER": "now"}
+
+SUITE = Suite(
+    name="users",
+    expectations=(
+        Expectation(
+            name="rows_present",
+            level="table",
+            severity="critical",
+            type="expect_table_row_count_to_be_between",
+            kwargs={"min_value": 1, "max_value": 100_000},
+            reason="A month brought 159 to 1,095 accounts; none is a source that failed, a hundred thousand a wrong cut.",
+        ),
+        Expectation(
+            name="columns_complete",
+            level="table",
+            severity="critical",
+            type="expect_table_columns_to_match_set",
+            kwargs={"column_set": ["id", "creation_date"], "exact_match": True},
+            reason="Everything else the source knows of an account is a total as of its dump, and must not come in unseen.",
+        ),
+        Expectation(
+            name="subjects_masked",
+            level="table",
+            severity="critical",
+            type="expect_column_values_to_match_regex",
+            kwargs={"column": "id", "regex": PSEUDONYM},
+            reason="Anything but a pseudonym here is a person's number that escaped the masking: store nothing.",
+        ),
+        Expectation(
+            name="accounts_not_doubled",
+            level="table",
+            severity="critical",
+            type="expect_column_values_to_be_unique",
+            kwargs={"column": "id", "mostly": 0.99},
+            reason="An account is made once; a file written or joined twice would double every newcomer.",
+        ),
+        Expectation(
+            name="account_given",
+            level="row",
+            severity="critical",
+            type="expect_column_values_to_not_be_null",
+            kwargs={"column": "id"},
+            reason="An account that is nobody's says nothing about anybody.",
+        ),
+        Expectation(
+            name="date_given",
+            level="row",
+            severity="critical",
+            type="expect_column_values_to_not_be_null",
+            kwargs={"column": "creation_date"},
+            reason="Without its day an account has no age, and cannot be put before or after anything.",
+        ),
+        Expectation(
+            name="date_range",
+            level="row",
+            severity="critical",
+            type="expect_column_values_to_be_between",
+            kwargs={"column": "creation_date", "min_value": "2008-07-31T00:00:00+00:00", "max_value": NOW},
+            reason="The first site of the network opened on 2008-07-31; a later day than today is a clock that is wrong.",
+        ),
+    ),
+    max_quarantined_share=0.01,
+    max_quarantined_reason="No account is quarantined in the bundled months; one in a hundred means that the export broke.",
+)
