@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-EMAIL = "mail@example.org"
-REST = "/-"  # stands for everything behind the host of a link
+EMAIL = "x@x.xx"  # as short as an address can be, and nobody's
+REST = "/"  # stands for everything behind the host of a link
 LINK = re.compile(r"(?i)(https?://|\bwww\.)([^\s/?#]*)([/?#]\S*)?")
 BARE_LINK = re.compile(r"(?i)\b((?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24})[/?#]\S+")
 ADDRESS = re.compile(r"(?i)[\w.+%'-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}")
@@ -18,7 +18,7 @@ NUMBER = re.compile(r"\d{5,}|\d(?:[ ./()-]{0,2}\d){6,}")  # five digits in a row
 
 
 def redact(text: str) -> str:
-    """The text without addresses and long numbers; doing it again changes nothing.
+    """The text without addresses and long numbers, never longer than it was; doing it again changes nothing.
 
     Length and look stay where they can: digits become 0, so a phone number still looks like one. Signs that stand for
     others (full-width digits, a mathematical @) are folded and invisible ones taken out first, or they would hide what

@@ -1,4 +1,4 @@
-"""Turns raw chunks into typed rows: subjects become pseudonyms first, then each column is read as its declared type.
+"""Turns raw chunks into typed rows: subjects become pseudonyms, texts are redacted, each column is read as its type.
 
 Pure but for the mask it is given. A cell that cannot be read becomes null and its row carries a fault that names the
 column and the type, never the value: a person's number may have slipped into any column. Called by `tasks.ingest`.
@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from checks.redact import redact
 from configs.schema import Column, Dataset
 from errors import SchemaError
 from tasks.sources import Chunk
@@ -109,7 +110,7 @@ def _read(values: pa.ChunkedArray, name: str, column: Column) -> tuple[pa.Array,
     if column.type == "timestamp":
         return times(values, name, column)
     if column.type == "string":
-        text = _as_text(values, name)
+        text = _redacted(_as_text(values, name)) if column.redact else _as_text(values, name)
         return pc.if_else(pc.equal(text, ""), _null_text(), text), pa.array(np.zeros(len(text), dtype=bool))
     text = _trimmed(values.combine_chunks(), name)
     missing = _is_missing(text)
@@ -151,6 +152,10 @@ def _masked(text: pa.Array, mask: Mask) -> pa.Array:
     trimmed = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), r"^([0-9]+)\.0+$", r"\1")
     subjects = pc.if_else(pc.equal(trimmed, ""), _null_text(), trimmed).to_pandas()
     return pa.Array.from_pandas(mask(subjects), type=pa.string())
+
+
+def _redacted(text: pa.Array) -> pa.Array:
+    return pa.array([redact(one) if one is not None else None for one in text.to_pylist()], pa.string())
 
 
 def _as_text(values: pa.Array | pa.ChunkedArray, name: str) -> pa.Array:

@@ -44,10 +44,10 @@ PIECES = [
         ("ring 0207 083 6089 or +44 (0)20-7946-0000", "ring 0000 000 0000 or +00 (0)00-0000-0000"),
         ("card 4929.1234.5678.9012", "card 0000.0000.0000.0000"),
         ("mail ada.lovelace+spam@post.example.co.uk!", f"mail {EMAIL}!"),
-        ("see http://ada:secret@shop.co/u/ada?id=7 ok", "see http://shop.co/- ok"),
+        ("see http://ada:secret@shop.co/u/ada?id=7 ok", "see http://shop.co/ ok"),
         ("HTTPS://Shop.co", "HTTPS://Shop.co"),
-        ("www.txt82228.com/profile/ada", "www.txt00000.com/-"),
-        ("claim at tinyurl.com/ada77", "claim at tinyurl.com/-"),
+        ("www.txt82228.com/profile/ada", "www.txt00000.com/"),
+        ("claim at tinyurl.com/ada77", "claim at tinyurl.com/"),
         ("７７７７７７７ and ٠٧٩٤٦٧", "0000000 and 000000"),
         (f"0{ZERO_WIDTH}7{ZERO_WIDTH}9{ZERO_WIDTH}4{ZERO_WIDTH}6", "00000"),
         ("ada＠example．org", EMAIL),
@@ -85,7 +85,7 @@ def test_invisible_signs_alone_leave_nothing() -> None:
 def test_doing_it_again_changes_nothing_and_no_long_number_is_left(text: str) -> None:
     once = redact(text)
     assert redact(once) == once
-    assert len(once) <= max(len(text), len(text) * len(EMAIL))
+    assert len(once) <= len(text)
     assert all(set(found) == {"0"} for found in re.findall(r"\d{5,}", once))
     assert not [found for found in re.findall(r"[\w.]+@(?:[\w-]+\.)+[a-z]{2,}", once) if not found.endswith(EMAIL)]
 

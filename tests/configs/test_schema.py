@@ -1,4 +1,4 @@
-"""The decision table as people write it: what is refused, and that YAML's own yes and no are understood."""
+"""What configurations refuse: rows of the decision table that cannot be, and columns that contradict themselves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from configs.load import HERE, load, overlay
-from configs.schema import COMBINATIONS, DecisionTable
+from configs.schema import COMBINATIONS, Column, DecisionTable
 from errors import ConfigError
 
 ROWS: list[dict[str, Any]] = yaml.safe_load((HERE / "decisions.yaml").read_text(encoding="utf-8"))["rows"]
@@ -79,3 +79,10 @@ def test_a_table_with_a_mistake_is_named_with_its_file(tmp_path: Path) -> None:
     (tmp_path / "decisions.yaml").unlink()
     with pytest.raises(ConfigError, match=r"decisions\.yaml: expected a file"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [{"type": "int64"}, {"type": "string", "subject": True}])
+def test_only_a_text_that_is_no_subject_is_redacted(wrong: dict[str, Any]) -> None:
+    assert Column(type="string", redact=True, meaning="a note").redact
+    with pytest.raises(ValidationError, match="redact is for texts"):
+        Column(redact=True, meaning="a note", **wrong)

@@ -1,6 +1,9 @@
+import re
+
 import msgspec
 import pytest
 
+from checks.redact import redact
 from configs.load import load
 from errors import NotFound
 from expectations import suites
@@ -73,3 +76,18 @@ def test_the_configuration_is_what_great_expectations_reads() -> None:
 def test_another_limit_is_another_digest() -> None:
     suite = SUITES["orders"]
     assert msgspec.structs.replace(suite, max_quarantined_share=0.5).digest != suite.digest
+
+
+@pytest.mark.parametrize("dataset", DATASETS.values(), ids=DATASETS)
+def test_a_text_that_was_not_redacted_refuses_the_batch(dataset: object) -> None:
+    chosen = DATASETS[dataset.name]  # type: ignore[attr-defined]  # a Dataset
+    found = suites.find(chosen.suite)
+    for name in [name for name, column in chosen.columns.items() if column.redact]:
+        regexes = [
+            re.compile(e.kwargs["regex"])
+            for e in found.expectations
+            if e.refuses and e.columns == (name,) and "regex" in e.kwargs
+        ]
+        for text in ("call 09061701461", "write to ada@example.co.uk"):
+            assert any(regex.search(text) for regex in regexes), f"nothing checks that {name} was redacted"
+            assert not any(regex.search(redact(text)) for regex in regexes)

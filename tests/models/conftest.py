@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from checks.redact import redact
 from configs.load import load
 from configs.schema import Dataset, ModelConfig
 from models.contract import Model, configure, find, names
@@ -51,6 +52,9 @@ def sample(name: str) -> pd.DataFrame:
     for column, declared in dataset.columns.items():
         if declared.subject:
             rows = rows.set_column(rows.schema.get_field_index(column), column, rows[column].cast(pa.string()))
+        if declared.redact:
+            texts = pa.array([redact(text) for text in rows[column].to_pylist()])
+            rows = rows.set_column(rows.schema.get_field_index(column), column, texts)
     return typed(thinned(rows.replace_schema_metadata(None).to_pandas(), dataset), dataset)
 
 

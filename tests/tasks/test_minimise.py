@@ -206,3 +206,15 @@ def test_numbers_survive_being_text(pairs: list[tuple[float, int]]) -> None:
     rows = rows.set_column(3, "quantity", pa.array([str(units) for _, units in pairs]))
     found = minimise(Chunk(rows, ()), SHOP, masked).rows
     assert list(zip(found["unit_price"].to_pylist(), found["quantity"].to_pylist(), strict=True)) == pairs
+
+
+# ---- free texts ----------------------------------------------------------------------------------
+
+
+def test_a_redacted_text_keeps_no_number_and_no_address() -> None:
+    messages = load().datasets["sms_spam"]
+    given = ["call 09061701461", "ada@example.co.uk", "", None, "\u200b", "ok at 5"]
+    rows = pa.table({"received_at": ["2011-08-01"] * 6, "text": given, "is_spam": ["1"] * 6})
+    found = minimise(Chunk(rows, ()), messages, masked)
+    assert found.rows["text"].to_pylist() == ["call 00000000000", "x@x.xx", None, None, None, "ok at 5"]
+    assert not found.faults.any()
