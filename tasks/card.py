@@ -219,7 +219,7 @@ def _at_the_door(one: TableFacts) -> Iterator[str]:
     yield f"- {plain(one.table)}: {', '.join(masked) or 'no column'} became keyed pseudonyms before anything else saw the rows; any column not listed above stayed outside"
     cleaned = [code(column.name) for column in one.columns if column.redacted]
     if cleaned:
-        yield f"- {plain(one.table)}: addresses, personal parts of links and long numbers were taken out of {', '.join(cleaned)} there as well"
+        yield f"- {plain(one.table)}: addresses, personal parts of links and long numbers were taken out of {', '.join(cleaned)} there as well; names of people are not found"
     for name, why in sorted(one.dropped.items()):
         yield f"- {plain(one.table)}: {code(name)} is left outside: {plain(why)}"
 

@@ -1,0 +1,78 @@
+"""Run as a process of its own by test_portable: every model trained, measured and asked where the big packages are not.
+
+Prints one JSON line a model. Reads the bundled data; writes the files of each `dump` below the folder it is given, and
+answers from what it reads back.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ABSENT = {"prefect", "mlflow", "evidently", "great_expectations"}
+ROWS = 6_000  # of each table, about
+ASKED = 20
+
+
+class Absent(MetaPathFinder):
+    """These packages cannot be imported, as where they were never installed."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        if fullname.partition(".")[0] in ABSENT:
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+
+
+def once(name: str, folder: Path) -> dict[str, Any]:
+    """One model from raw rows to answers, as figures that the test looks at."""
+    from tasks.measure import Rival, measure
+    from tasks.trial import Trial, split
+    from tests.models.conftest import case_of
+
+    started, case = time.process_time(), case_of(name)
+    model, gates = case.model, case.config.gates.model_copy(update={"bootstrap_samples": 100, "backtest_windows": 1})
+    recipe = case.config.model_copy(update={"gates": gates})
+    trial = Trial(model, case.tables, case.times, case.params, recipe.seed)
+    moments = split(max(case.tables[key][time_].max() for key, time_ in case.times.items()), recipe.split)
+    fitted = trial.fit(moments.cut)
+    found = measure(trial, fitted, Rival(), recipe, moments)
+    for file, data in model.dump(fitted).items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(data)
+    read = {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+    asked = [past.request for past in model.past(trial.known(moments.end), moments.cut, moments.end, case.params)]
+    requests, index = [*model.example(), *asked[:ASKED]], trial.index(moments.now)
+    decided = model.decide(model.predict(model.load(read), index, requests), requests, index, case.policy)
+    straight = model.decide(model.predict(fitted, index, requests), requests, index, case.policy)
+    return {
+        "model": name,
+        "asked": len(asked[:ASKED]),
+        "answered": sum(bool(one.items) or one.value is not None for one in decided),
+        "same": decided == straight,
+        "gates": [gate.name for gate in found.gates],
+        "metric": found.metrics.get(recipe.metric),
+        "seconds": round(time.process_time() - started, 2),
+    }
+
+
+def main(folder: Path) -> None:
+    from models.contract import names
+    from tests.models import conftest
+
+    conftest.ROWS = ROWS
+    for name in names():
+        print(json.dumps(once(name, folder / name)), flush=True)
+
+
+if __name__ == "__main__":
+    sys.meta_path.insert(0, Absent())
+    main(Path(sys.argv[1]))
+    present = sorted(ABSENT & {name.partition(".")[0] for name in sys.modules})
+    print(json.dumps({"present": present}))
