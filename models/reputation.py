@@ -18,7 +18,7 @@ import pandas as pd
 
 from errors import DataError, InputError
 from models.contract import Decided, Feature, Past, Proposal, Tables
-from models.kit import conduct, contributors, placing, trust
+from models.kit import conduct, contributors, picks, trust
 from models.kit.conduct import RULES_EVERYONE, RULES_TRUST_FROM, Policy
 from models.kit.contributors import NUMBERS, Events, Index
 from models.kit.trust import Fitted, Learner, Lessons
@@ -165,7 +165,7 @@ def decide(
 
 
 def score(fitted: Fitted | None, index: Index, outcomes: pd.DataFrame) -> pd.DataFrame:
-    """Metrics per new contributor with an outcome; without `fitted` the rules are scored (see `models.kit.placing`).
+    """Metrics per new contributor with an outcome; without `fitted` the rules are scored (see `models.kit.picks`).
 
     `placed` is the share of those not valued who are placed below a valued one (its mean is the AUC), `precision_at_50` and
     `rank_correlation` have the known figure as their mean, `again_score` is 1 - (value - again)^2.
@@ -175,9 +175,9 @@ def score(fitted: Fitted | None, index: Index, outcomes: pd.DataFrame) -> pd.Dat
     values = conduct.by_table(index)[at] if fitted is None else trust.probabilities(fitted, index.values[at])
     valued, again = truth["valued"].to_numpy(np.bool_), truth["again"].to_numpy(np.float64)
     columns = {
-        "placed": placing.placed(values, valued),
-        f"precision_at_{K}": placing.precision(values, valued, K),
-        "rank_correlation": placing.spearman(values, truth["worth"].to_numpy(np.float64)),
+        "placed": picks.placed(values, valued),
+        f"precision_at_{K}": picks.precision(values, valued, K),
+        "rank_correlation": picks.spearman(values, truth["worth"].to_numpy(np.float64)),
         "again_score": 1.0 - (values - again) ** 2,
     }
     return pd.DataFrame(columns, index=pd.Index(truth["subject"], name="subject", dtype="str"), dtype="float64")
