@@ -1,70 +1,63 @@
-"""How well scores place people: figures per person whose mean is the known figure of the whole. Ties count half, or their share.
+"""How good an order of packages is when the click rate of every package is known, as it is after a randomised test.
 
-Pure arithmetic over arrays of one moment; read by `models.reputation` and its benchmark.
+Pure. Packages that were scored alike share their places: each gets the mean of what stands there, so that no figure
+hangs on the order of a file. Gain is the click rate itself, so a test's NDCG does not depend on how busy its week was.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 Floats = npt.NDArray[np.float64]
-Truth = npt.NDArray[np.bool_]
+DEPTH = 10
+METRICS = ("ndcg_at_10", "best_first", "first_ctr", "first_lift", "kept")
 
 
-def placed(scores: Floats, valued: Truth) -> Floats:
-    """For each valued one, the share of the others placed below it; missing for the others. The mean is the AUC."""
-    found = np.full(len(scores), np.nan)
-    others = np.sort(scores[~valued])
-    if len(others):
-        below = np.searchsorted(others, scores[valued], side="left")
-        upto = np.searchsorted(others, scores[valued], side="right")
-        found[valued] = (below + upto) / (2.0 * len(others))
-    return found
+def table(tests: Sequence[str], rates: Floats, scores: Floats) -> pd.DataFrame:
+    """Metrics per test (index `subject`, sorted), more is better in each.
 
+    `ndcg_at_10` (Järvelin and Kekäläinen 2002), missing without a click; `best_first`, whether the first is the best;
+    `first_ctr`, its click rate; `first_lift`, that over the mean of the test, minus 1: what a random pick lacks; `kept`,
+    that over the best rate: 1 minus the relative regret.
 
-def first(scores: Floats, k: int) -> Floats:
-    """How far each is among the best k: 1, 0, or for those tied over the border the share of their places inside."""
-    k = min(k, len(scores))
-    if k < 1:
-        return np.zeros(len(scores))
-    border = np.sort(scores)[-k]
-    above, tied = scores > border, scores == border
-    return np.asarray(np.where(tied, (k - above.sum()) / tied.sum(), above), dtype=np.float64)
-
-
-def precision(scores: Floats, valued: Truth, k: int) -> Floats:
-    """The mean is precision@k: each person adds valued x inside x people / k."""
-    k = min(k, len(scores))
-    return np.asarray(first(scores, k) * valued * (len(scores) / k if k else 0.0), dtype=np.float64)
-
-
-def spearman(scores: Floats, worth: Floats) -> Floats:
-    """The mean is Spearman's rank correlation: the product of both ranks, centred and scaled (Spearman 1904)."""
-    return _scaled_ranks(scores) * _scaled_ranks(worth)
-
-
-def somers(scores: Floats, worth: Floats) -> float:
-    """Somers' D of scores given worth (Somers 1962): of the pairs whose worth differs, concordant minus discordant.
-
-    Nan when all are worth the same. Takes (people x distinct worths) of memory.
+    Args:
+        tests: of each package. Shape (packages,), as the others.
+        rates: clicks over impressions.
+        scores: higher is further up.
     """
-    levels, at = np.unique(worth, return_inverse=True)
-    order, ranks = np.unique(scores, return_inverse=True)
-    table = np.zeros((len(levels), len(order) + 1))
-    np.add.at(table, (at, ranks + 1), 1.0)
-    upto = np.cumsum(table, axis=1)  # of each worth, how many have a score below the next
-    lower = np.cumsum(upto, axis=0) - upto  # of all lesser worths
-    concordant = lower[at, ranks].sum()
-    discordant = (lower[at, -1] - lower[at, ranks + 1]).sum()
-    counts = table.sum(axis=1)
-    pairs = (len(worth) ** 2 - (counts**2).sum()) / 2
-    return float((concordant - discordant) / pairs) if pairs else float("nan")
+    frame = pd.DataFrame({"test": list(tests), "rate": rates, "score": scores})
+    if frame.empty:
+        return pd.DataFrame({name: pd.Series(dtype="float64") for name in METRICS}, index=_named([]))
+    frame["best"] = (frame["rate"] == frame.groupby("test")["rate"].transform("max")).astype("float64")
+    tied = frame.groupby(["test", "score"])
+    frame = frame.assign(gain=tied["rate"].transform("mean"), hit=tied["best"].transform("mean"))
+    placed = frame.sort_values(["test", "score"], ascending=[True, False], kind="stable")
+    ideal = frame.sort_values(["test", "rate"], ascending=[True, False], kind="stable")
+    first = placed.groupby("test").first()
+    mean, best = (frame.groupby("test")["rate"].agg(how) for how in ("mean", "max"))
+    made = {
+        "ndcg_at_10": _discounted(placed, "gain") / _some(_discounted(ideal, "rate")),
+        "best_first": first["hit"],
+        "first_ctr": first["gain"],
+        "first_lift": first["gain"] / _some(mean) - 1.0,
+        "kept": first["gain"] / _some(best),
+    }
+    return pd.DataFrame(made).set_index(_named(list(first.index)))[list(METRICS)]
 
 
-def _scaled_ranks(values: Floats) -> Floats:
-    """Ranks, ties sharing their middle, minus their mean over their deviation; 0 when all are alike."""
-    ordered = np.sort(values)
-    ranks = (np.searchsorted(ordered, values, side="left") + np.searchsorted(ordered, values, side="right")) / 2.0
-    deviation = ranks.std() if len(ranks) else 0.0
-    return np.asarray((ranks - ranks.mean()) / deviation if deviation > 0 else np.zeros(len(ranks)), dtype=np.float64)
+def _discounted(placed: pd.DataFrame, column: str) -> pd.Series:
+    place = placed.groupby("test").cumcount().to_numpy()
+    worth = np.where(place < DEPTH, placed[column] / np.log2(place + 2.0), 0.0)
+    return pd.Series(worth, index=placed.index).groupby(placed["test"]).sum()
+
+
+def _some(values: pd.Series) -> pd.Series:
+    return values.where(values > 0)
+
+
+def _named(tests: Sequence[str]) -> pd.Index:
+    return pd.Index(tests, name="subject", dtype="str")
