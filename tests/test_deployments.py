@@ -19,6 +19,7 @@ from guard import news
 from models.contract import names
 from stack.programs import POOL
 from stores import notify
+from tasks.auditing import Part
 from tests.stores.ledger.world import ruling
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,6 +87,14 @@ def test_the_monitor_looks_at_every_model_each_hour() -> None:
     minute, *rest = hourly["cron"].split()
     assert (minute.isdigit(), rest) == (True, ["*"] * 4)
     assert "parameters" not in hourly
+
+
+def test_bias_is_audited_weekly_and_the_review_looked_at_daily() -> None:
+    crons = {one["parameters"]["part"]: one["cron"].split() for one in schedules("audit")}
+    assert set(crons) == {"bias", "review"} < set(get_args(Part))
+    assert all(minute.isdigit() and hour.isdigit() for minute, hour, *_ in crons.values())
+    assert crons["bias"][2:] == ["*", "*", "1"]
+    assert crons["review"][2:] == ["*", "*", "*"]
 
 
 def test_a_demo_has_no_schedule_and_every_parameter_is_one_of_its_flow() -> None:

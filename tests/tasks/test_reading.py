@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
-from records import Answer
+from records import Answer, Feedback
 from stores.segments import SEALED, line_of
-from tasks.reading import Stretch, stretches
+from tasks.reading import Stretch, stretches, with_outcomes
 
 NOW = datetime(2026, 11, 10, tzinfo=UTC)
 
@@ -76,3 +76,26 @@ def test_a_folder_made_anew_is_another_segment_though_it_is_shorter(tmp_path: Pa
     segment(tmp_path, *[line(number) for number in range(100, 110)])
     (anew,) = stretches(tmp_path, {"1-100": mark})
     assert (anew.start, anew.mark.generation, len(anew.entries)) == (0, 1, 10)
+
+
+def fed(number: int, outcome: str) -> bytes:
+    one = Feedback(
+        prediction_id=f"id-{number}", model="m", outcome=outcome, event_time=NOW, received_at=NOW, key="test"
+    )
+    return line_of(one)
+
+
+def test_answers_come_with_their_first_feedback_and_only_so_many_are_held(tmp_path: Path) -> None:
+    for replica, numbers in (("a", range(3)), ("b", range(10, 14))):
+        answers = [line(number) for number in numbers]
+        segment(tmp_path / replica, *answers, fed(numbers[-1], "yes"), fed(numbers[-1], "late"), fed(99, "lost"))
+
+    def found(most: int) -> list[tuple[str, object]]:
+        pairs = with_outcomes(tmp_path, lambda one: one.prediction_id != "id-1", NOW, most)
+        return [(answer.prediction_id, feedback and feedback.outcome) for answer, feedback in pairs]
+
+    rest = [("id-10", None), ("id-11", None), ("id-12", None), ("id-13", "yes")]
+    assert found(99) == [("id-0", None), ("id-2", "yes"), *rest]
+    assert found(2) == rest[-2:]
+    assert with_outcomes(tmp_path, lambda one: True, NOW + timedelta(seconds=1), 99) == []
+    assert with_outcomes(tmp_path / "nowhere", lambda one: True, NOW, 99) == []

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from errors import RevisionConflict, RoleRefused, TamperError
 from records import OutboxEvent, ReviewAnswer, ReviewState
 from stores.ledger import audit, outbox, reviews
+from stores.ledger.signing import Ring
 from stores.vault import Vault
 from tests.stores.ledger.test_bias import Listener, made
 from tests.stores.ledger.world import NOON, World
@@ -36,7 +37,7 @@ def write(world: World, *answers: ReviewAnswer) -> None:
     reviews.record(world.ledgers["operator"], answers, QUARTER, quiet, "operator:ada")
 
 
-def ring(world: World) -> reviews.Ring:
+def ring(world: World) -> Ring:
     return Vault.open(world.folder, "reader").verifier
 
 
