@@ -37,6 +37,7 @@ from records import Arm, Artifact, Record, ReleasePlan, Snapshot, digest_bytes
 ResultT = TypeVar("ResultT")
 log = logging.getLogger(__name__)
 CANDIDATE, ARTIFACT, CARD = "grownet.candidate", "grownet.artifact", "grownet.card"
+LOGGED = "models:/"  # before the id of a logged model, in the source of a version
 DESCRIPTION_CHARACTERS = 5000  # MLflow's column on a server's database; SQLite would take more
 DIGEST_CHARACTERS = 36  # MLflow's limit for the digest of a dataset; the whole one goes beside it
 TYPES = {
@@ -206,7 +207,7 @@ class Registry:
                 raise
         self._client.create_model_version(
             training.model,
-            source=f"models:/{logged.model_id}",
+            source=f"{LOGGED}{logged.model_id}",
             run_id=run_id,
             tags={**training.tags, CANDIDATE: training.candidate, ARTIFACT: training.artifact.content},
             description=_beginning(training.card),
@@ -219,7 +220,7 @@ class Registry:
             return False
         with TemporaryDirectory() as folder:
             (Path(folder) / "card.md").write_text(card, encoding="utf-8")
-            self._client.log_model_artifacts(version.model_id, folder)
+            self._client.log_model_artifacts(version.source.removeprefix(LOGGED), folder)
         self._client.update_model_version(model, version.version, _beginning(card))
         self._client.set_model_version_tag(model, version.version, CARD, digest_bytes(card.encode()))
         return True

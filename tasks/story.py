@@ -135,7 +135,7 @@ def _chapter(  # noqa: PLR0917 - everything that was read about a model, once
     moments: dict[int, list[Moment]],
 ) -> Chapter:
     mine = [one for one in known if one.number == number]
-    over = tuple(one for one in asked if one.ballot.question.candidate in {each.id for each in mine})
+    over = tuple(one for one in asked if one.ballot.subject.artifact in {each.artifact.content for each in mine})
     shown = _shown(ledger, mine, over)
     judged = evidence.evidence_of(ledger, shown.id) if shown else []
     why = (evidence.discarded(ledger, shown.id) or "") if shown else ""

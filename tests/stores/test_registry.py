@@ -147,6 +147,19 @@ def test_a_verdict_reaches_the_run_and_its_own_version_only(registry: Registry, 
     assert version.tags["grownet.status"] == "passed"
 
 
+def test_a_card_is_put_on_its_version_once_and_whole(registry: Registry, url: str, tmp_path: Path) -> None:
+    registry.record(training(), Request, Decided)
+    card = "# shop\n" + "a line of the card\n" * 500
+    assert registry.describe("shop", {"a" * 64: card, "f" * 64: "of nobody"}) == ("a" * 64,)
+    assert registry.describe("shop", {"a" * 64: card}) == ()
+    (version,) = MlflowClient(url).search_model_versions("name = 'shop'")
+    assert len(version.description) <= 5000
+    assert version.description.endswith("*The whole card is card.md among the artifacts of this version.*\n")
+    (whole,) = (path for path in (tmp_path / "artifacts").rglob("card.md"))
+    assert whole.read_text() == card
+    assert registry.describe("nobody", {"a" * 64: card}) == ()
+
+
 def test_aliases_mirror_the_plan(registry: Registry) -> None:
     registry.record(training(1, "a" * 64), Request, Decided)
     registry.record(training(2, "b" * 64), Request, Decided)
