@@ -239,6 +239,9 @@ def _privacy(candidate: Candidate, config: Config) -> Iterator[str]:
         dataset = config.datasets[name]
         masked = [column for column, declared in dataset.columns.items() if declared.subject]
         yield f"- {plain(name)}: {plain(', '.join(masked)) or 'no column'} kept as keyed pseudonyms only; licence {plain(dataset.licence)}"
+        cleaned = [column for column, declared in dataset.columns.items() if declared.redact]
+        if cleaned:
+            yield f"- {plain(name)}: addresses and long numbers are taken out of {plain(', '.join(cleaned))}; names of people are not found"
         for column, why in sorted(dataset.dropped.items()):
             yield f"- {plain(name)}: {plain(column)} is left outside: {plain(why)}"
     yield "- artifact and features are stored encrypted; MLflow holds no model and no real row"

@@ -18,6 +18,7 @@ from tasks.sheet import table
 from tasks.story import Chapter, Story
 from tasks.telling import code, flat, shown, timeline, votes
 
+DEMO = "From a run of `grownet demo`: the reviewers are made up, and so are the faults, the drift and all data after the bundled data end. Gates, votes, figures and times are what that run measured and did."
 VALUE = 120  # characters of a parameter's value
 
 
@@ -33,7 +34,7 @@ def notes(story: Story, origins: Mapping[int, Origin], *, demo: bool) -> str:
         "",
         f"Made from the ledger by `grownet release notes {story.model}`, newest version first. Not edited by hand: made again, it says the same, or what came since.",
         "",
-        *(["From a run of `grownet demo`: data and figures are real, the reviewers are made up.", ""] if demo else []),
+        *([DEMO, ""] if demo else []),
         f"**Now:** {plain(describe(story.plan), 600)}",
         "",
     ]

@@ -13,6 +13,7 @@ from stores.ledger.ballots import Question
 from tasks import ballot_page
 from tasks.questions import rollout_of
 from tests.stores.ledger.world import MODEL, NOON, subject
+from tests.tasks.papers import BIAS
 from tests.tasks.release_world import House
 
 
@@ -45,6 +46,21 @@ def test_the_page_has_everything_a_reviewer_asks_for(house: House, about: ballot
     assert "customer\\_id" in shown
     for step in about.rollout.steps:
         assert f"| {step.min_answers} |" in shown
+
+
+def test_the_card_is_named(house: House, about: ballot_page.Promotion) -> None:
+    here = dataclasses.replace(about, card="cards/shop/shop-v1.html")
+    assert "known failure modes: `cards/shop/shop-v1.html` below home" in ballot_page.promotion(here, house.config)
+
+
+def test_segments_are_shown_with_their_size_worst_first(house: House, about: ballot_page.Promotion) -> None:
+    gates = [replace(gate, figures=BIAS) if gate.name == "bias" else gate for gate in about.evidence.gates]
+    told = dataclasses.replace(about, evidence=replace(about.evidence, gates=tuple(gates)))
+    lines = [line for line in ballot_page.promotion(told, house.config).splitlines() if line.startswith("| country:")]
+    assert lines == [
+        "| country: home | 40 | 0.45 | -10.0% [-20.0%, +5.0%] |",
+        "| country: moon | 3 | - | too few to judge |",
+    ]
 
 
 def test_every_table_is_one(house: House, about: ballot_page.Promotion) -> None:

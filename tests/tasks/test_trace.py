@@ -54,6 +54,7 @@ def test_an_answer_leads_to_voters_commit_and_rows(house: tuple[Settings, Config
         roles = {vote.role for vote in facts["votes"]}
         assert roles == set(config.defaults.approval.roles["promote"])
         assert facts["commit"]
+        assert facts["card"] == f"cards/{NAME}/{facts['served_by']}.html"
         assert facts["data"]
         assert all(gate.outcome == "pass" for gate in facts["gates"])
 
@@ -95,6 +96,7 @@ def test_the_overview_reads_like_the_plan(house: tuple[Settings, Config, dict[st
     standing = next(item for item in facts if item["model"] == NAME)
     assert standing["plan"] == plan
     assert standing["candidates"]
+    assert standing["candidates"][0]["card"].startswith(f"cards/{NAME}/{NAME}-v")
     assert words in describe(facts)
 
 

@@ -68,7 +68,9 @@ def test_judging_again_gives_what_was_found_first(taught: School, candidate: Can
 
 
 def test_the_page_stands_alone_and_says_it_all(taught: School, candidate: Candidate, found: Evidence) -> None:
-    page = judged(taught.settings, taught.config, candidate).page
+    made = judged(taught.settings, taught.config, candidate)
+    assert found.digest[:12] in made.card.read_text(encoding="utf-8")  # the card is completed with the evidence
+    page = made.page
     assert page == taught.settings.home / "pages" / "models" / f"{candidate.id}.html"
     text = page.read_text(encoding="utf-8")
     assert "Passed all gates" in text
