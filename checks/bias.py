@@ -17,6 +17,7 @@ from checks.fairness import Fairness, Segment, by_segment
 from configs.schema import GatesConfig, ModelConfig
 from records import Answered, BiasAudit, SegmentFigure
 
+MOST_NAMES = 8  # of a kind of segment; the others are one
 STRANGER = "not in the snapshot"  # a subject that asked and that the served features do not know
 
 
@@ -81,6 +82,27 @@ def placed(segments: pd.DataFrame, subjects: pd.Index) -> pd.DataFrame:
     """The segments of these subjects; whoever the snapshot does not know is a segment of each kind."""
     known = segments[~segments.index.duplicated()]
     return known.reindex(subjects).astype("object").where(lambda frame: frame.notna(), STRANGER)
+
+
+def by_inputs(seen: pd.DataFrame) -> pd.DataFrame:
+    """Segments by what was asked: numbers in thirds of these rows, truth values and the commonest names as they are.
+
+    Args:
+        seen: what the model saw, a row an answer. A missing value is a segment.
+    """
+    return pd.DataFrame({name: _segmented(seen[name]) for name in seen.columns}, index=seen.index, dtype="object")
+
+
+def _segmented(column: pd.Series) -> pd.Series:
+    if column.dtype.kind in "iuf" and column.notna().any():
+        low, high = (float(edge) for edge in np.nanquantile(column.astype("float64"), [1 / 3, 2 / 3]))
+        names = np.where(
+            column <= low, f"up to {low:.4g}", np.where(column <= high, f"up to {high:.4g}", f"over {high:.4g}")
+        )
+    else:
+        words = column.astype("str")
+        names = np.where(words.isin(words[column.notna()].value_counts().index[:MOST_NAMES]), words, "other")
+    return pd.Series(np.where(column.isna(), "missing", names), index=column.index, dtype="object")
 
 
 def per_subject(subjects: Sequence[str], values: Sequence[float]) -> pd.Series:

@@ -60,6 +60,7 @@ class Heard(NamedTuple):
     subject: str
     chosen: float
     kpi: float | None
+    line: Answer
 
 
 def audit(settings: Settings, config: Config, model: str, at: datetime) -> list[BiasAudit]:
@@ -103,8 +104,10 @@ def news(now: BiasAudit, before: BiasAudit | None, config: Config) -> OutboxEven
     if not worse and not over:
         return None
     who = f"version {now.version}" if now.version else "the rules"
-    known = [name for name in sorted(judging.beyond(now)) if not name.endswith(f"={judging.STRANGER}")]
-    again = f"`grownet retrain {now.model} --reason ...{f' --segment {known[0]!r}' if known else ''}`"
+    own = (
+        sorted(judging.beyond(now)) if now.source == "history" else []
+    )  # elsewhere a segment may be none of the model's
+    again = f"`grownet retrain {now.model} --reason ...{f' --segment {own[0]!r}' if own else ''}`"
     return alert(
         key=[now.id, "bias"],
         level="warning" if worse else "ok",
@@ -114,7 +117,11 @@ def news(now: BiasAudit, before: BiasAudit | None, config: Config) -> OutboxEven
         else f"no segment is beyond the limit ({now.source})",
         body=AlertBody(
             what=f"{now.metric} of {who}, {now.source}: {now.reason}.",
-            evidence={f"{one.kind}={one.name}": shown(one, now) for one in now.segments if one.answer == "yes"},
+            evidence={
+                f"{one.kind}={one.name}": f"{shown(one, now)}, {one.count} subjects"
+                for one in now.segments
+                if one.answer == "yes"
+            },
             done="nothing: what serves is as before, a gap asks people",
             owner=config.defaults.owners.validate_,
             next=f"Read the page and say why. Then {again}, or change the limit with a reason, or accept it in the review."
@@ -132,7 +139,7 @@ def shown(one: SegmentFigure, of: BiasAudit) -> str:
         return f"too few: {one.count}"
     unit = " points" if of.source == "chosen" else " %"
     ends = f" [{100 * one.low:+.0f}, {100 * one.high:+.0f}]" if one.low is not None and one.high is not None else ""
-    return f"{100 * one.gap:+.0f}{unit}{ends}, {one.count} subjects"
+    return f"{100 * one.gap:+.0f}{unit}{ends}"
 
 
 def _served(settings: Settings, config: Config, plan: ReleasePlan) -> Served:
@@ -163,7 +170,7 @@ def _said(settings: Settings, config: Config, served: Served, at: datetime) -> l
         past, window = _history(settings, config, served, at)
         span = (at - timedelta(days=served.recipe.audit.live_days), at)
         heard, lost = _heard(settings, served, span[0])
-        segments = _segments(served)
+        heard, segments = _segments(served, heard)
         found: list[tuple[Source, Said, Span]] = [
             ("history", past, window),
             ("live", _live(served, segments, heard, lost), span),
@@ -218,16 +225,39 @@ def _one(served: Served, line: Answer, feedback: Feedback | None) -> Heard:
     chosen = float(decided.items[:1] != () and decided.items[0] in served.recipe.audit.chosen)
     subject = line.subject or line.prediction_id  # who has no name is somebody of his own
     if feedback is None:
-        return Heard(subject, chosen, None)
+        return Heard(subject, chosen, None, line)
     outcome = msgspec.convert(feedback.outcome, served.module.Outcome)
-    return Heard(subject, chosen, float(served.module.kpi(decided, outcome)))
+    return Heard(subject, chosen, float(served.module.kpi(decided, outcome)), line)
 
 
-def _segments(served: Served) -> pd.DataFrame:
-    """Of the subjects that what serves knows; of nobody when the rules answer and no version ever did."""
+def _segments(served: Served, heard: list[Heard]) -> tuple[list[Heard], pd.DataFrame]:
+    """The segments of those who were answered; of what was asked, one figure an answer, where the snapshot knows too few.
+
+    A model of messages or sessions is asked about new ones each time. Of the rules without any version nothing is known.
+    """
     if served.features is None:
-        return pd.DataFrame({"known": pd.Series(dtype="object")}, index=pd.Index([], name="subject", dtype="object"))
-    return served.module.segments(served.features)
+        return heard, pd.DataFrame(
+            {"known": pd.Series(dtype="object")}, index=pd.Index([], name="subject", dtype="object")
+        )
+    segments = served.module.segments(served.features)
+    if len({one.subject for one in heard} & set(segments.index)) >= served.recipe.gates.bias_min_rows:
+        return heard, segments
+    asked = _inputs(served, heard)
+    apart = [one._replace(subject=one.line.prediction_id) for one in heard if one.line.prediction_id in asked.index]
+    return (apart, judging.by_inputs(asked)) if apart else (heard, segments)
+
+
+def _inputs(served: Served, heard: Sequence[Heard]) -> pd.DataFrame:
+    """What the model saw of each request that was kept and can be read; a row an answer."""
+    requests, names = [], []
+    for one in heard:
+        try:
+            requests.append(msgspec.convert(one.line.features, served.module.Request))
+            names.append(one.line.prediction_id)
+        except msgspec.ValidationError:  # not kept, or of another time
+            continue
+    seen = served.module.observe(served.module.index(served.features), requests)
+    return seen.set_axis(pd.Index(names, name="subject", dtype="object"))
 
 
 def _live(served: Served, segments: pd.DataFrame, heard: Sequence[Heard], lost: int) -> Said:

@@ -96,6 +96,9 @@ def markdown(audits: Sequence[BiasAudit], page: Path) -> str:
     ]
     far = [(one, row) for one in audits for row, _ in rows(one) if row.answer != "no" and row.gap is not None]
     if far:
-        lines += ["| segment | looked at | gap |", "|---|---|---|"]
-        lines += [f"| {plain(f'{row.kind}: {row.name}')} | {one.source} | {shown(row, one)} |" for one, row in far]
+        lines += ["| segment | looked at | gap | subjects |", "|---|---|---|---|"]
+        lines += [
+            f"| {plain(f'{row.kind}: {row.name}')} | {one.source} | {shown(row, one)} | {row.count} |"
+            for one, row in far
+        ]
     return "\n".join([*lines, "", f"Full page: `{page}`"])

@@ -25,10 +25,16 @@ def write(home: Path, config: Config, found: Checklist) -> Path:
         home / page_of(found.quarter.name),
         "review.html.j2",
         quarter=found.quarter,
-        lines=found.lines,
+        lines=ordered(found),
         counts=counts(found),
         owner=lambda line: config.defaults.owners.of(line.item.owner),
     )
+
+
+def ordered(found: Checklist) -> list[Line]:
+    """What is wrong and what is due first; within these in the order of the configuration."""
+    rank = ("no", "overdue", "due", "yes")
+    return sorted(found.lines, key=lambda line: rank.index(line.status))
 
 
 def counts(found: Checklist) -> dict[str, int]:
@@ -46,22 +52,21 @@ def markdown(found: Checklist, page: Path) -> str:
         "|---|---|---|---|",
         *(
             f"| {plain(line.item.question)} | {MARKS[line.status]} | {plain(by(line))} | {plain(why(line))} |"
-            for line in found.lines
+            for line in ordered(found)
         ),
     ]
     return "\n".join([*lines, "", f"Full page: `{page}`"])
 
 
 def describe(found: list[Checklist]) -> str:
-    """For a terminal: what is wrong and what is due first."""
-    rank = {"no": 0, "overdue": 1, "due": 2, "yes": 3}
+    """For a terminal."""
     text = []
     for one in found:
         text.append(
             f"{one.quarter.name}: due {one.quarter.due:%Y-%m-%d}, overdue after {one.quarter.overdue:%Y-%m-%d}; "
             + ", ".join(f"{number} {status}" for status, number in counts(one).items() if number)
         )
-        for line in sorted(one.lines, key=lambda line: rank[line.status]):
+        for line in ordered(one):
             text += [f"  {line.status:8} {line.item.id}: {line.item.question}", f"           {by(line)}: {why(line)}"]
             text += [f"           before: {old.answer}, {old.key}: {old.reason}" for old in line.answers[:-1]]
     return "\n".join(text)

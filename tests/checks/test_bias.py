@@ -103,6 +103,25 @@ def test_strangers_are_a_segment_of_each_kind() -> None:
     assert found.to_dict("list") == {"country": [STRANGER, "home"], "age": [STRANGER, "new"]}
 
 
+def test_what_was_asked_makes_segments() -> None:
+    seen = pd.DataFrame(
+        {
+            "size": [1.0, 2.0, 3.0, 4.0, 5.0, None],
+            "link": [True, False, True, True, False, True],
+            "page": ["a", "a", None, "b", "c", "a"],
+            "never": [None] * 6,
+        }
+    )
+    found = bias.by_inputs(seen)
+    assert found["size"].tolist() == ["up to 2.333"] * 2 + ["up to 3.667"] + ["over 3.667"] * 2 + ["missing"]
+    assert found["link"].tolist() == ["True", "False", "True", "True", "False", "True"]
+    assert found["page"].tolist() == ["a", "a", "missing", "b", "c", "a"]
+    assert found["never"].tolist() == ["missing"] * 6
+    many = bias.by_inputs(pd.DataFrame({"page": [f"p{at}" for at in range(20)] + ["often"] * 9}))
+    assert many["page"].nunique() == bias.MOST_NAMES + 1
+    assert many["page"].iloc[-1] == "often"
+
+
 def audit(answer: Answered, *segments: str, version: int = 1) -> BiasAudit:
     return BiasAudit(
         id="bias-1", model="m", source="live", metric="hit", answer=answer, version=version, window_start=NOON,

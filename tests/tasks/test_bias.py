@@ -81,7 +81,19 @@ def test_what_was_answered_is_audited_by_the_kpi_and_strangers_are_a_segment(tow
     assert all(count <= 30 for _, count in rows.values())  # people, not answers
     assert "440 of 440 answers have an outcome" in found.reason
     assert f"country={STRANGER}" in town.told()[0].body["evidence"]
-    assert "--segment" not in town.told()[0].body["next"]  # nobody can be retrained for who is not there
+    assert "--segment" not in town.told()[0].body["next"]  # nothing can be trained for who is not there
+
+
+def test_who_the_snapshot_hardly_knows_is_told_apart_by_what_was_asked(town: Abroad) -> None:
+    strangers = [str(number) for number in range(9000, 9400)]
+    for size, hit in ((3, False), (20, True)):
+        lines = town.answers(NOW - DAY, 60, customers=strangers, k=size)
+        bought = [line.decision.items[:1] if hit else ("1",) for line in lines]
+        town.journal().append(*lines, *(town.feedback(line, one) for line, one in zip(lines, bought, strict=True)))
+    found = town.audit()["live"]
+    assert (found.answer, found.subjects) == ("yes", 120)
+    assert figures(found, "k") == {"up to 3": ("yes", 60), "up to 20": ("no", 60)}
+    assert figures(found) == {"missing": ("no", 120)}  # nobody knows where they live
 
 
 def test_it_is_told_on_change_of_state_only(town: Abroad) -> None:
@@ -182,7 +194,7 @@ def test_the_page_shows_each_segment_and_escapes_its_name(town: Abroad, monkeypa
     assert "Audits before this one" in text
     short = bias_page.markdown(audits, page)
     assert "\\<script\\>" in short
-    assert "| country: abroad | history | -100 % [-100, -100], 15 subjects |" in short
+    assert "| country: abroad | history | -100 % [-100, -100] | 15 |" in short
     monkeypatch.setenv("GROWNET_HOME", str(town.folder))
     monkeypatch.setenv("GROWNET_CONFIGS", str(town.configs))
     said = CliRunner().invoke(app, ["audit", "bias"])

@@ -36,6 +36,6 @@ def test_the_track_is_wide_enough_and_zero_is_its_middle() -> None:
 
 
 def test_a_gap_in_words_is_relative_or_in_points() -> None:
-    assert shown(SEGMENTS[2], made(1, "yes")) == "-90 % [-100, -80], 9 subjects"
-    assert shown(SEGMENTS[2], made(1, "yes", source="chosen")) == "-90 points [-100, -80], 9 subjects"
+    assert shown(SEGMENTS[2], made(1, "yes")) == "-90 % [-100, -80]"
+    assert shown(SEGMENTS[2], made(1, "yes", source="chosen")) == "-90 points [-100, -80]"
     assert shown(SEGMENTS[1], made(1, "yes")) == "too few: 9"
