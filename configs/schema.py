@@ -467,4 +467,9 @@ class Config(Strict):
     models: dict[str, ModelConfig]
     datasets: dict[str, Dataset]
     decisions: DecisionTable
+
+    @property
+    def enabled(self) -> tuple[str, ...]:
+        """The models that are switched on, sorted: only these are trained, watched and served."""
+        return tuple(sorted(name for name, model in self.models.items() if model.enabled))
     compliance: Compliance

@@ -79,8 +79,8 @@ class Guard:
 
     def _watched(self, hand: Hand, watch: Watch) -> None:
         close_dead(hand, watch)
-        if watch.model not in self._config.models:
-            return  # only asked about
+        if watch.model not in self._config.enabled:
+            return  # only asked about, or switched off: no replica serves it, and what its plan says waits
         # a silent replica may still serve what it last said, until it drops its canary by itself
         view = look(self._ledger, self._signer.ring, watch, utc_now(), self._config.defaults.service.max_age_seconds)
         if view is None:
@@ -123,7 +123,7 @@ def run(settings: Settings, config: Config, stop: threading.Event) -> None:
     guard = Guard(ledger, signer, config, leadership)
     courier = Courier(ledger, settings, config.defaults.alerts, lambda: guard.leads)
     delivery = Delivery(courier, stop, seconds)
-    log.info("guarding %s, a tick every %g s", ", ".join(config.models) or "no model", seconds)
+    log.info("guarding %s, a tick every %g s", ", ".join(config.enabled) or "no model", seconds)
 
     def tick() -> None:
         guard.tick()

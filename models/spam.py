@@ -39,7 +39,7 @@ BY_SIGNS = (
     0.24,
     0.96,
     0.99,
-)  # share of spam by number of plain signs, before 2011-10: grownet bench quality spam
+)  # share of spam by number of plain signs, before 2011-08-27: grownet bench quality spam
 RULES = Curve(steepness=1.0, offset=0.0, marked=0.9, quarantined=0.98)  # limits of the rules
 MAX_TEXT, MAX_SENDER = 2000, 128
 LONGEST = 5000  # that the door of the table lets in
@@ -148,11 +148,11 @@ def fit(tables: Tables, as_of: datetime, params: Params, seed: int) -> Fitted:
 
 
 def baselines(tables: Tables, as_of: datetime, params: Params, seed: int) -> Mapping[str, Fitted]:
-    """`word_bayes` (naive Bayes on words, the textbook's filter) and `long_number` (whatever holds a long number is spam)."""
+    """`word_bayes` (the textbook's filter on words) and `long_number` (whatever holds a long number is spam)."""
     del seed
     rows = _distinct(before(_messages(tables), "received_at", as_of))
-    bayes = msgspec.structs.replace(recipe(params), looks=("words",), bayes=True)
-    return {"word_bayes": teach(rows, bayes), "long_number": spotting.one_sign()}
+    bayes = teaching.textbook_bayes(rows["text"].tolist(), rows["is_spam"].to_numpy(np.bool_), recipe(params))
+    return {"word_bayes": bayes, "long_number": spotting.one_sign()}
 
 
 def recipe(params: Params) -> Recipe:
@@ -203,7 +203,7 @@ def score(fitted: Fitted | None, index: Index, outcomes: pd.DataFrame) -> pd.Dat
 
     `worth` is 1 minus the cost of the answer (as the KPI), `accuracy` whether marked means spam, `caught` the same of spam
     only and `let_through` of ham only (1 minus the false-positive rate), `not_lost` the share of ham outside quarantine,
-    `calibration` 1 - (probability - spam)^2.
+    `probability_score` 1 - (probability - spam)^2, the Brier score turned round.
     """
     truth = outcomes.drop_duplicates("subject").sort_values("subject")
     requests = [Request(text=text) for text in truth["text"]]
@@ -218,7 +218,7 @@ def score(fitted: Fitted | None, index: Index, outcomes: pd.DataFrame) -> pd.Dat
         "caught": np.where(spam, marked, np.nan),
         "let_through": np.where(spam, np.nan, ~marked),
         "not_lost": np.where(spam, np.nan, said != QUARANTINE),
-        "calibration": 1.0 - (value - spam) ** 2,
+        "probability_score": 1.0 - (value - spam) ** 2,
     }
     return pd.DataFrame(columns, index=pd.Index(truth["subject"], name="subject", dtype="str"), dtype="float64")
 

@@ -52,10 +52,11 @@ class Service:
         self.house = House(settings, limits, journal, vault)
         self.reporter = Reporter(self.link, folder, self.house.metrics)
         self.ring = Ring(path_of(settings))
+        self._off = frozenset(config.models) - frozenset(config.enabled)
         self.desks: dict[str, Desk] = {}
         self.followers: list[Follower] = []
         for name in contract.names():
-            if name in config.models and config.models[name].enabled:
+            if name in config.enabled:
                 self._open(name, settings, config, Artifacts(settings.artifacts_uri, vault.encrypt, vault.decrypt))
         self.local = Local(self.house, self.desks.values(), self.ring, settings.home / "serving" / settings.replica)
         self.draining = False
@@ -95,7 +96,10 @@ class Service:
         self.link.close()
 
     def desk(self, model: str) -> Desk:
-        """Raises NotFound for a model that is not served here."""
+        """Raises NotFound for a model that is not served here, saying so when it is switched off."""
+        if model in self._off:
+            do = f"set enabled: true in configs/{model}.yaml and restart the service"
+            raise NotFound(f"model {model!r}", expected="enabled: true", got="switched off", do=do)
         if model not in self.desks:
             raise NotFound(f"model {model[:64]!r}", expected=f"one of {sorted(self.desks)}", got=model[:64])
         return self.desks[model]

@@ -36,7 +36,7 @@ def up(settings: Settings, config: Config) -> None:
         StackError: when another stack runs on this home, a program does not come up, or one keeps dying.
     """
     ports = {"prefect": _port(settings.prefect_url), "mlflow": _port(settings.mlflow_url), "serve": SERVICE_PORT}
-    _tell(f"starting on {settings.home}, for {', '.join(sorted(config.models))}")
+    _tell(f"starting on {settings.home}, for {', '.join(config.enabled)}")
     try:
         with ending_on_signals(), Stack(settings, ports) as stack:
             start(stack)

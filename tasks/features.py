@@ -79,9 +79,8 @@ def recipe_of(config: Config, model: str) -> ModelConfig:
     if model not in config.models:
         raise NotFound(f"model {model!r}", expected=f"one of {sorted(config.models)}", do=f"add configs/{model}.yaml")
     if not config.models[model].enabled:
-        raise UsageError(
-            f"model {model!r}", expected="enabled: true", got="switched off", do=f"edit configs/{model}.yaml"
-        )
+        do = f"set enabled: true in configs/{model}.yaml; guard and service read it when they start"
+        raise UsageError(f"model {model!r}", expected="enabled: true", got="switched off", do=do)
     return config.models[model]
 
 

@@ -29,6 +29,7 @@ from tasks import kpi
 from tasks.corrupt import judged as looked
 from tasks.corrupt import marks
 from tasks.eyes import Eyes
+from tasks.features import recipe_of
 from tasks.operate import opened
 from tasks.profiling import read_journals
 from tasks.timeline import Subject, Timeline, newest_window, restored, subjects, timeline
@@ -65,11 +66,8 @@ def monitor(settings: Settings, config: Config, model: str = "", until: str = ""
 
 
 def chosen(config: Config, model: str) -> list[str]:
-    """The model, or all that are enabled. Raises UsageError for one that is not."""
-    enabled = sorted(name for name, recipe in config.models.items() if recipe.enabled)
-    if model and model not in enabled:
-        raise UsageError("model", expected=f"one of {enabled}", got=model, do="enable it in its configuration")
-    return [model] if model else enabled
+    """The model, or all that are enabled. Raises NotFound for one that is not there, UsageError for one switched off."""
+    return [recipe_of(config, model).name] if model else list(config.enabled)
 
 
 def judged(watch: Watch, model: str) -> list[Finding]:

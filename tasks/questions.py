@@ -16,7 +16,7 @@ import msgspec
 
 from checks import plans as transitions
 from configs.schema import Config, ModelConfig, Settings
-from errors import NotFound, ReleaseRefused, UsageError
+from errors import ReleaseRefused, UsageError
 from records import (
     Approval,
     Arm,
@@ -36,6 +36,7 @@ from stores.ledger.engine import Ledger
 from stores.ledger.people import Reviewer
 from stores.vault import Vault
 from tasks import ballot_page, places
+from tasks.features import recipe_of
 from tasks.operate import opened
 
 ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")
@@ -84,20 +85,20 @@ def compose(board: Board, asked: Asked, at: datetime) -> Question:
 
     Raises:
         NotFound: for an unknown model or candidate.
+        UsageError: for a model that is switched off.
         ReleaseRefused: when a yes could not be carried out: no passed evidence, a running rollout, nothing to undo.
     """
     config, ledger = board.config, board.ledger
     if asked.verb == "enroll":
         return _question(config, asked, at, _nothing(asked, 0), _enrolment(board, asked))
-    if asked.model not in config.models:
-        raise NotFound(f"model {asked.model!r}", expected=f"one of {sorted(config.models)}")
+    recipe = recipe_of(config, asked.model)
     plan = standing.plan_now(ledger, asked.model, board.vault.verifier, at)
     if asked.verb != "promote":
         return _undoing(config, asked, plan, at)
     candidate = evidence.candidate(ledger, asked.candidate)
     if candidate.model != asked.model:
         raise ReleaseRefused(f"candidate {candidate.id}", expected=f"one of {asked.model}", got=candidate.model)
-    proof, rollout = standing.passed_evidence(ledger, candidate), rollout_of(config.models[asked.model])
+    proof, rollout = standing.passed_evidence(ledger, candidate), rollout_of(recipe)
     subject = _subject(asked, plan, candidate, proof, rollout)
     leave = Approval(subject=subject, votes=(), required_roles=config.defaults.approval.roles["promote"])
     _rehearse(plan, arm_of(candidate, subject, leave), rollout, at)

@@ -225,7 +225,8 @@ def describe(facts: list[dict[str, Any]]) -> str:
 
 
 def _lines(item: dict[str, Any]) -> Iterator[str]:
-    yield str(item["in_words"])
+    off = f"{item['model']} is switched off; enabled: true in its configuration switches it on"
+    yield str(item["in_words"]) if item["enabled"] else off
     for found in item["candidates"]:
         state = (
             f"discarded: {found['discarded']}"

@@ -76,6 +76,20 @@ def learn(given: Sequence[str], spam: Truths, recipe: Recipe) -> Fitted:
     return Fitted(views=views, bias=bias, curve=_curve(margins, truth, recipe), scaled=not recipe.bayes)
 
 
+def textbook_bayes(given: Sequence[str], spam: Truths, recipe: Recipe) -> Fitted:
+    """Naive Bayes on words as its own probabilities have it: marked from 1/2 on, put away from 9/10 on.
+
+    Nine tenths is the limit of Androutsopoulos et al. (2000) for a lost message that weighs nine. Raises as `learn`.
+    """
+    order = sorted(range(len(given)), key=given.__getitem__)
+    ordered, truth = [given[at] for at in order], spam[order]
+    refuse_few(truth)
+    looked = [_counted("words", ordered)]
+    taught, bias = _taught(looked, np.arange(len(ordered)), truth, msgspec.structs.replace(recipe, bayes=True))
+    curve = Curve(steepness=1.0, offset=0.0, marked=0.5, quarantined=0.9)
+    return Fitted(views=(_view(looked[0], taught[0]),), bias=bias, curve=curve, scaled=False)
+
+
 def refuse_few(spam: Truths) -> None:
     """Raises ModelError when there are too few texts of either kind to learn from."""
     least = int(min(spam.sum(), (~spam).sum())) if len(spam) else 0

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from checks import corruption, shifts
 from checks import plans as moves
-from errors import UsageError
+from errors import NotFound, UsageError
 from records import RULES, Answer, Answered, Finding
 from stores.lake import Lake
 from stores.ledger import findings, plans
@@ -355,7 +355,7 @@ def test_a_lost_artifact_is_corruption_of_the_snapshot(town: Observatory) -> Non
 
 
 def test_what_is_asked_for_must_be_there(town: Observatory) -> None:
-    with pytest.raises(UsageError, match="one of"):
+    with pytest.raises(NotFound, match="one of"):
         chosen(town.config, "nothing")
     for wrong in ("yesterday", "2011-09-08"):
         with pytest.raises(UsageError, match="time with a zone"):
