@@ -7,60 +7,31 @@ the limit is new or gone. It changes no plan: a gap asks people. Started weekly 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
-import msgspec
 import pandas as pd
 
 from checks import bias as judging
 from checks.alerts import alert
 from checks.bias import Said
-from checks.facts import role_of
-from configs.schema import Config, ModelConfig, Settings
-from errors import DataError, GrownetError, NotFound
-from models.contract import Decided, Model, find
-from records import RULES, AlertBody, Answer, BiasAudit, Feedback, OutboxEvent, ReleasePlan, SegmentFigure, digest_of
+from configs.schema import Config, Settings
+from errors import DataError, NotFound
+from records import AlertBody, BiasAudit, OutboxEvent, SegmentFigure, digest_of
 from stores.ledger import bias
-from tasks.features import artifacts_of, history, newest
+from tasks.features import history, newest
+from tasks.heard import Heard, heard, segments_of
 from tasks.ingest import newest_snapshot
 from tasks.operate import opened
-from tasks.profiling import behind_rules
-from tasks.reading import with_outcomes
+from tasks.served import Served, served_by
 from tasks.threads import limited
 from tasks.trial import INSTANT
 from tasks.validate import current_plan
 
 ACTOR = "audit"
-ODD = (GrownetError, msgspec.MsgspecError, KeyError, TypeError, ValueError)  # what odd bundles and odd lines raise
 Source = Literal["history", "live", "chosen"]
 Span = tuple[datetime, datetime]
-
-
-@dataclass(frozen=True)
-class Served:
-    """What answers for a model now. Without `fitted` it is the rules; `features` are those of the artifact behind them."""
-
-    name: str
-    module: Model
-    recipe: ModelConfig
-    version: int
-    artifact: str
-    fitted: Any = None
-    params: Any = None
-    trained_until: datetime | None = None
-    features: pd.DataFrame | None = None
-    broken: str = ""  # why the artifact cannot be read by this code
-
-
-class Heard(NamedTuple):
-    """One answer of the journals: who was answered, whether it was one of those compared, and the KPI if it is known."""
-
-    subject: str
-    chosen: float
-    kpi: float | None
-    line: Answer
 
 
 def audit(settings: Settings, config: Config, model: str, at: datetime) -> list[BiasAudit]:
@@ -74,7 +45,7 @@ def audit(settings: Settings, config: Config, model: str, at: datetime) -> list[
         plan = current_plan(settings, ledger, model)
         if plan is None:
             return []
-        served = _served(settings, config, plan)
+        served = served_by(settings, config, plan)
         found = [_audit(served, source, said, at, span) for source, said, span in _said(settings, config, served, at)]
         bias.save(ledger, found, lambda now, before: news(now, before, config), ACTOR)
     return found
@@ -104,17 +75,13 @@ def news(now: BiasAudit, before: BiasAudit | None, config: Config) -> OutboxEven
     if not worse and not over:
         return None
     who = f"version {now.version}" if now.version else "the rules"
-    own = (
-        sorted(judging.beyond(now)) if now.source == "history" else []
-    )  # elsewhere a segment may be none of the model's
-    again = f"`grownet retrain {now.model} --reason ...{f' --segment {own[0]!r}' if own else ''}`"
+    named = sorted(judging.beyond(now)) if now.source == "history" else []  # live ones may be none of the model's
+    again = f"`grownet retrain {now.model} --reason ...{f' --segment {named[0]!r}' if named else ''}`"
     return alert(
         key=[now.id, "bias"],
         level="warning" if worse else "ok",
         model=now.model,
-        title=f"a segment is served differently ({now.source})"
-        if worse
-        else f"no segment is beyond the limit ({now.source})",
+        title=f"{'a segment is served differently' if worse else 'no segment is beyond the limit'} ({now.source})",
         body=AlertBody(
             what=f"{now.metric} of {who}, {now.source}: {now.reason}.",
             evidence={
@@ -142,26 +109,6 @@ def shown(one: SegmentFigure, of: BiasAudit) -> str:
     return f"{100 * one.gap:+.0f}{unit}{ends}"
 
 
-def _served(settings: Settings, config: Config, plan: ReleasePlan) -> Served:
-    ruled = role_of(plan) == "rules"
-    module, recipe, content = find(plan.model), config.models[plan.model], behind_rules(plan)
-    number = RULES if ruled else plan.champion.number
-    made = Served(plan.model, module, recipe, number, "" if ruled else content)
-    if not content:
-        return made
-    try:
-        store = artifacts_of(settings)
-        bundle = store.bundle(content)
-        frame = store.frame(bundle.manifest.features)
-        if ruled:
-            return replace(made, features=frame)
-        params = msgspec.convert(bundle.manifest.params, module.Params)
-        fitted, cut = module.load(bundle.model), bundle.manifest.trained_until
-    except ODD as error:
-        return replace(made, broken=f"the artifact {content[:12]} cannot be read: {error}")
-    return replace(made, fitted=fitted, params=params, trained_until=cut, features=frame)
-
-
 def _said(settings: Settings, config: Config, served: Served, at: datetime) -> list[tuple[Source, Said, Span]]:
     limits = served.recipe.gates
     if served.broken:
@@ -169,14 +116,14 @@ def _said(settings: Settings, config: Config, served: Served, at: datetime) -> l
     with limited(settings.threads):
         past, window = _history(settings, config, served, at)
         span = (at - timedelta(days=served.recipe.audit.live_days), at)
-        heard, lost = _heard(settings, served, span[0])
-        heard, segments = _segments(served, heard)
+        told, lost = heard(settings, served, span[0])
+        told, segments = segments_of(served, told)
         found: list[tuple[Source, Said, Span]] = [
             ("history", past, window),
-            ("live", _live(served, segments, heard, lost), span),
+            ("live", _live(served, segments, told, lost), span),
         ]
         if served.recipe.audit.chosen:
-            found.append(("chosen", _chosen(served, segments, heard), span))
+            found.append(("chosen", _chosen(served, segments, told), span))
     return found
 
 
@@ -203,73 +150,16 @@ def _history(settings: Settings, config: Config, served: Served, at: datetime) -
     return judging.of_metric(scores, segments, recipe.gates, recipe.seed), (start, end)
 
 
-def _heard(settings: Settings, served: Served, since: datetime) -> tuple[list[Heard], int]:
-    """What it answered and what came of it; and how many lines or outcomes could not be read."""
-
-    def wanted(line: Answer) -> bool:
-        mine = (line.model, line.version, line.artifact) == (served.name, served.version, served.artifact)
-        return mine and not line.paired_with
-
-    pairs = with_outcomes(settings.home / "journal", wanted, since, served.recipe.audit.live_rows)
-    heard, lost = list[Heard](), 0
-    for line, feedback in pairs:
-        try:
-            heard.append(_one(served, line, feedback))
-        except ODD:
-            lost += 1
-    return heard, lost
-
-
-def _one(served: Served, line: Answer, feedback: Feedback | None) -> Heard:
-    decided = msgspec.convert(line.decision, Decided)
-    chosen = float(decided.items[:1] != () and decided.items[0] in served.recipe.audit.chosen)
-    subject = line.subject or line.prediction_id  # who has no name is somebody of his own
-    if feedback is None:
-        return Heard(subject, chosen, None, line)
-    outcome = msgspec.convert(feedback.outcome, served.module.Outcome)
-    return Heard(subject, chosen, float(served.module.kpi(decided, outcome)), line)
-
-
-def _segments(served: Served, heard: list[Heard]) -> tuple[list[Heard], pd.DataFrame]:
-    """The segments of those who were answered; of what was asked, one figure an answer, where the snapshot knows too few.
-
-    A model of messages or sessions is asked about new ones each time. Of the rules without any version nothing is known.
-    """
-    if served.features is None:
-        return heard, pd.DataFrame(
-            {"known": pd.Series(dtype="object")}, index=pd.Index([], name="subject", dtype="object")
-        )
-    segments = served.module.segments(served.features)
-    if len({one.subject for one in heard} & set(segments.index)) >= served.recipe.gates.bias_min_rows:
-        return heard, segments
-    asked = _inputs(served, heard)
-    apart = [one._replace(subject=one.line.prediction_id) for one in heard if one.line.prediction_id in asked.index]
-    return (apart, judging.by_inputs(asked)) if apart else (heard, segments)
-
-
-def _inputs(served: Served, heard: Sequence[Heard]) -> pd.DataFrame:
-    """What the model saw of each request that was kept and can be read; a row an answer."""
-    requests, names = [], []
-    for one in heard:
-        try:
-            requests.append(msgspec.convert(one.line.features, served.module.Request))
-            names.append(one.line.prediction_id)
-        except msgspec.ValidationError:  # not kept, or of another time
-            continue
-    seen = served.module.observe(served.module.index(served.features), requests)
-    return seen.set_axis(pd.Index(names, name="subject", dtype="object"))
-
-
-def _live(served: Served, segments: pd.DataFrame, heard: Sequence[Heard], lost: int) -> Said:
-    judged = [one for one in heard if one.kpi is not None]
+def _live(served: Served, segments: pd.DataFrame, told: Sequence[Heard], lost: int) -> Said:
+    judged = [one for one in told if one.kpi is not None]
     values = judging.per_subject([one.subject for one in judged], [one.kpi for one in judged if one.kpi is not None])
     said = judging.of_metric(values, judging.placed(segments, values.index), served.recipe.gates, served.recipe.seed)
     odd = f", {lost} could not be read" if lost else ""
-    return said._replace(reason=f"{said.reason}; {len(judged)} of {len(heard)} answers have an outcome{odd}")
+    return said._replace(reason=f"{said.reason}; {len(judged)} of {len(told)} answers have an outcome{odd}")
 
 
-def _chosen(served: Served, segments: pd.DataFrame, heard: Sequence[Heard]) -> Said:
-    values = judging.per_subject([one.subject for one in heard], [one.chosen for one in heard])
+def _chosen(served: Served, segments: pd.DataFrame, told: Sequence[Heard]) -> Said:
+    values = judging.per_subject([one.subject for one in told], [one.chosen for one in told])
     return judging.of_share(values, judging.placed(segments, values.index), served.recipe)
 
 
