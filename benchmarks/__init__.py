@@ -18,8 +18,8 @@ def questions() -> list[str]:
 
 
 def parts(folder: str) -> list[str]:
-    """The files of a question that is a folder."""
-    return sorted(path.stem for path in (HERE / folder).glob("*.py") if path.stem != "__init__")
+    """The files of a question that is a folder; one whose name begins with _ belongs to another."""
+    return sorted(path.stem for path in (HERE / folder).glob("*.py") if path.stem[0] != "_")
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 Reads the bundled orders. Learns before 2011-08-26 and forecasts one to four weeks ahead from fifteen weekly origins
 until 2011-12-09 (twelve for four weeks ahead), every origin knowing what was known then. Intervals of a difference in
 WAPE (95 %): over categories, resampled whole; over weeks, resampled in blocks of four origins, since they overlap.
+Single products beside them: see `benchmarks.quality._products`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import bundled
+from benchmarks.quality import _products, _segments
 from configs.load import load
 from models import demand as model
 from models.contract import configure, find
@@ -45,7 +47,8 @@ def measure() -> dict[str, Any]:
     """Every figure of the question."""
     tables, recipe = bundled("demand"), load().models["demand"]
     params, _ = configure(find("demand"), recipe)
-    index = model.index(model.build(tables, CUT, params))
+    features = model.build(tables, CUT, params)
+    index = model.index(features)
     later = model.outcomes(tables, CUT, END, params)
     then = [weekly.rolled(index, later, origin) for origin in range(ORIGINS)]
     fitted = {
@@ -55,13 +58,23 @@ def measure() -> dict[str, Any]:
     truth = weekly.truth(later, index.categories)
     sold = {horizon: truth[:, horizon - 1 : ORIGINS].T for horizon in HORIZONS}
     made = forecasts(then, fitted)
+    scored = model.score(fitted[0], index, later)[recipe.metric]
+    segments = _segments.by_segment(scored, model.segments(features), recipe.metric, recipe.gates.bias_min_rows)
     return {
         "split": {"cut": CUT.isoformat(), "end": END.isoformat(), "categories": len(index.categories)},
         "categories": shares(tables["orders"], params.rules),
         "by category": compared(made, sold, total=False),
         "total": compared(made, sold, total=True),
         "each category": each(made[OURS], made[RULES], sold, index.categories),
+        **products(tables["orders"], params.rules, recipe.seed),
+        "by segment": segments,
     }
+
+
+def products(table: pd.DataFrame, rules: categories.Rules, seed: int) -> dict[str, list[dict[str, Any]]]:
+    """The learner on the largest single products, by how many they are; intervals over products where it says categories."""
+    made, sold = _products.contest(table, rules, RIVALS, (OURS, AGAIN), seed)
+    return {f"{size} products": compared(*_products.largest(made, sold, size), total=False) for size in _products.SIZES}
 
 
 def forecasts(then: Sequence[Index], fitted: Mapping[int, Fitted]) -> Made:
@@ -162,8 +175,11 @@ def show(facts: Mapping[str, Any]) -> None:
     console.print(
         f"learned before {split['cut'][:10]}, weekly origins until {split['end'][:10]}; WAPE, lower is better"
     )
-    for part, kind in (("by category", "over categories"), ("by category", "over weeks"), ("total", "over weeks")):
-        table = Table(title=f"{part}: WAPE, and the rules' minus it {kind}", title_justify="left")
+    singles = [f"{size} products" for size in _products.SIZES]
+    drawn = [(part, kind) for part in ("by category", *singles) for kind in ("over categories", "over weeks")]
+    for part, kind in (*drawn, ("total", "over weeks")):
+        unit = kind.replace("categories", "products") if part in singles else kind
+        table = Table(title=f"{part}: WAPE, and the rules' minus it {unit}", title_justify="left")
         table.add_column("")
         for horizon in HORIZONS:
             table.add_column(f"{horizon} ahead", justify="right")
@@ -178,6 +194,7 @@ def show(facts: Mapping[str, Any]) -> None:
         own = wapes[row["category"]]
         listed.add_row(row["category"], str(row["products"]), f"{row['units']:.1%}", f"{row['revenue']:.1%}", f"{own['ours']:.3f}", f"{own['rules']:.3f}")  # fmt: skip
     console.print(listed)
+    console.print(_segments.table(facts["by segment"]))
 
 
 def _cell(found: Mapping[str, Any], kind: str) -> str:

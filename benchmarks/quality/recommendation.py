@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import bundled
+from benchmarks.quality import _segments
 from checks import metrics
 from configs.load import load
 from models import recommendation as model
@@ -41,18 +42,21 @@ def measure() -> dict[str, Any]:
     """Every figure of the question."""
     tables, recipe = bundled("recommendation"), load().models["recommendation"]
     params, policy = configure(find("recommendation"), recipe)
-    index = model.index(model.build(tables, CUT, params))
+    features = model.build(tables, CUT, params)
+    index = model.index(features)
     began = time.process_time()
     fitted = model.fit(tables, CUT, params, recipe.seed)
     fit_seconds = time.process_time() - began
     outcomes = model.outcomes(tables, CUT, END, params)
     subjects, new, again = slates.truths(index, outcomes)
+    scored = model.score(fitted, index, outcomes)[recipe.metric]
     return {
         "split": {"cut": CUT.isoformat(), "customers": len(subjects), "products": len(index.catalogue.codes)},
         "reference": REFERENCE,
         "discovery": compared(_discovery(fitted, index, policy, subjects, new)),
         "repeats": compared(_repeats(fitted, index, subjects, new, again)),
         "first_basket": compared(_first_basket(fitted, index, outcomes)),
+        "by segment": _segments.by_segment(scored, model.segments(features), recipe.metric, recipe.gates.bias_min_rows),
         "cost": {
             "fit_cpu_seconds": round(fit_seconds, 2),
             "artifact_bytes": sum(map(len, model.dump(fitted).values())),
@@ -101,6 +105,7 @@ def show(facts: Mapping[str, Any]) -> None:
             gap = "" if row["name"] == OURS else f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"
             table.add_row(row["name"], *(f"{row[key]:.4f}" for key in keys), gap)
         console.print(table)
+    console.print(_segments.table(facts["by segment"]))
     console.print(f"EASE in older scripts, discovery: {facts['reference']}")
     console.print(
         f"fit {cost['fit_cpu_seconds']} s CPU on one thread, artifact {cost['artifact_bytes'] / 1e6:.1f} MB, "

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import bundled
+from benchmarks.quality import _segments
 from checks import metrics
 from configs.load import load
 from models import segmentation as model
@@ -61,6 +62,8 @@ def measure() -> dict[str, Any]:
     }
     last = Moment(tables, CUT, params)
     fitted = model.fit(tables, CUT, params, recipe.seed)
+    scored = model.score(fitted, last.index, last.outcomes)[recipe.metric]
+    segments = _segments.by_segment(scored, model.segments(last.features), recipe.metric, recipe.gates.bias_min_rows)
     return {
         "moments": [f"{at:%Y-%m-%d}" for at in MOMENTS],
         "holdout": {"cut": f"{CUT:%Y-%m-%d}", "customers": len(last.bought), "bought": _round(last.bought.mean())},
@@ -69,6 +72,7 @@ def measure() -> dict[str, Any]:
         "configured": params.groups,
         "groups": _described(last, fitted, policy),
         "contestants": _contest(last, fitted, model.baselines(tables, CUT, params, recipe.seed)),
+        "by segment": segments,
     }
 
 
@@ -117,6 +121,7 @@ def show(facts: Mapping[str, Any]) -> None:
     keys = ["repeat_score", "silhouette", "smallest_share", "ours_minus_it"]
     rows = [[row["name"], *(row[key] for key in keys)] for row in facts["contestants"]]
     console.print(_table("contestants on the holdout", ["", *keys], rows))
+    console.print(_segments.table(facts["by segment"]))
 
 
 # ---- before the holdout --------------------------------------------------------------------------

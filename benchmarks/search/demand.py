@@ -2,14 +2,15 @@
 
 Reads the bundled orders before 2011-08-26 only, where the holdout of `grownet bench quality demand` begins: learned before each
 of four moments four weeks apart, judged on the weekly origins of the four weeks after it. One setting after the other,
-in the order of GRID, keeps its best value. WAPE over all categories, horizons and origins decides.
+in the order of GRID, keeps its best value. WAPE over all categories, horizons and origins decides. `--products` searches
+for the learner of single products in the same way, before 2011-08-22, judged on the 200 largest.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -20,18 +21,19 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from benchmarks import bundled
+from benchmarks.quality import _products
 from benchmarks.quality.demand import CUT
 from configs.load import load
 from models import demand as model
 from models.contract import configure, find
-from models.kit import categories, forecast, weekly
+from models.kit import categories, forecast, levels, weekly
 from models.kit.forecast import HORIZONS, Fitted, Learner
 from models.kit.weekly import Index
 
 WINDOWS, WEEKS = 4, 4  # moments of learning, weekly origins after each
 START = Learner(
     trees=100, leaves=7, learning_rate=0.05, min_rows=50, input_share=0.7, row_share=0.7, ridge=1.0, max_ratio=5.0,
-    step_days=1, trust_weeks=32.0,
+    step_days=1, trust_weeks=32.0, cycle_share=0.0,
 )  # fmt: skip
 GRID: dict[str, tuple[float, ...]] = {
     "leaves": (4, 7, 15, 31),
@@ -41,6 +43,13 @@ GRID: dict[str, tuple[float, ...]] = {
     "trust_weeks": (8.0, 16.0, 32.0, 64.0),
     "max_ratio": (3.0, 5.0, 10.0),
     "step_days": (1, 7),
+    "cycle_share": (0.0, 0.1, 0.2, 0.3),
+}
+PRODUCTS = msgspec.structs.replace(START, trees=100, leaves=4, max_ratio=10.0, step_days=7, trust_weeks=8.0)
+PRODUCT_GRID: dict[str, tuple[Any, ...]] = {
+    "loss": ("squares", "absolute"),
+    "trees": (50, 100, 300),
+    "trust_weeks": (8.0, 32.0),
 }
 Floats = npt.NDArray[np.float64]
 
@@ -50,21 +59,24 @@ class Window(NamedTuple):
 
     cells: pd.DataFrame
     names: tuple[str, ...]  # of the categories
-    asked: tuple[tuple[Index, int, Floats], ...]  # what was known, horizon, sold
+    asked: tuple[tuple[Index, int, Floats], ...]  # what was known, horizon, sold (of the first so many)
+    see: forecast.See = levels.inputs
 
 
 def main(argv: Sequence[str]) -> None:
     """Prints each trial as it is made, and the learner chosen; `--json` prints one document."""
     parser = argparse.ArgumentParser(prog="grownet bench search demand", description=__doc__)
     parser.add_argument("--json", action="store_true")
-    quiet = parser.parse_args(argv).json
+    parser.add_argument("--products", action="store_true", help="single products instead of categories")
+    given = parser.parse_args(argv)
+    quiet, start, grid = given.json, PRODUCTS if given.products else START, PRODUCT_GRID if given.products else GRID
     trials: list[dict[str, Any]] = []
     with threadpool_limits(limits=1):
-        made = windows()
+        made = products() if given.products else windows()
         print_unless(quiet, "the rules (median of 8 weeks)", wape(made, [Fitted(kind="median")] * len(made)))
-        for trial in search(made):
+        for trial in search(made, start, grid):
             trials.append(trial)
-            print_unless(quiet, f"{trial['key']} = {trial['value']:g}", trial["wape"])
+            print_unless(quiet, f"{trial['key']} = {trial['value']}", trial["wape"])
     chosen = trials[-1]["best"]
     print(json.dumps({"chosen": chosen, "trials": trials} if quiet else chosen, indent=2))
 
@@ -75,16 +87,18 @@ def print_unless(quiet: bool, what: str, figure: float) -> None:
         print(f"{what:40} WAPE {figure:.4f}", flush=True)
 
 
-def search(made: Sequence[Window]) -> Iterator[dict[str, Any]]:
+def search(made: Sequence[Window], start: Learner, grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
     """Every trial that was made, with the best learner so far."""
-    best, seed, seen = START, load().models["demand"].seed, dict[Learner, float]()
-    for key, values in GRID.items():
-        results: dict[float, float] = {}
+    best, seed, seen = start, load().models["demand"].seed, dict[Learner, float]()
+    for key, values in grid.items():
+        results: dict[Any, float] = {}
         for value in values:
             learner = msgspec.structs.replace(best, **{key: value})
             fresh = learner not in seen
             if fresh:
-                seen[learner] = wape(made, [forecast.fit(one.cells, len(one.names), learner, seed) for one in made])
+                seen[learner] = wape(
+                    made, [forecast.fit(one.cells, len(one.names), learner, seed, one.see) for one in made]
+                )
             results[value] = seen[learner]
             if fresh:
                 winner = msgspec.structs.replace(best, **{key: min(results, key=results.__getitem__)})
@@ -93,11 +107,12 @@ def search(made: Sequence[Window]) -> Iterator[dict[str, Any]]:
 
 
 def wape(made: Sequence[Window], fitted: Sequence[Fitted]) -> float:
-    """Of all categories, horizons and origins together."""
+    """Of all that is asked about, horizons and origins together."""
     errors = sold = 0.0
     for window, one in zip(made, fitted, strict=True):
         for known, horizon, units in window.asked:
-            errors += float(np.abs(forecast.forecast(one, known, horizon) - units).sum())
+            made_of = forecast.forecast(one, known, horizon, window.see)[: len(units)]
+            errors += float(np.abs(made_of - units).sum())
             sold += float(units.sum())
     return errors / sold
 
@@ -108,6 +123,24 @@ def windows() -> list[Window]:
     params, _ = configure(find("demand"), load().models["demand"])
     starts = [CUT - timedelta(weeks=WEEKS * back) for back in range(WINDOWS, 0, -1)]
     return [_window(tables, start, params) for start in starts]
+
+
+def products() -> list[Window]:
+    """The same for the largest products of each moment; nothing that was sold after the cut of their benchmark is asked."""
+    params, _ = configure(find("demand"), load().models["demand"])
+    found = []
+    for back in range(WINDOWS, 0, -1):
+        start = _products.CUT - timedelta(weeks=WEEKS * back)
+        shelf = _products.shelf(bundled("demand")["orders"], params.rules, start, _products.CUT, WEEKS)
+        asked = tuple(
+            (known, horizon, shelf.sold[: max(_products.SIZES), origin + horizon - 1])
+            for origin, known in enumerate(shelf.then)
+            for horizon in HORIZONS
+            if origin + horizon <= shelf.sold.shape[1]
+        )
+        learned = shelf.cells[shelf.cells["known"] < 0]
+        found.append(Window(learned, shelf.items, asked, shelf.see))
+    return found
 
 
 def _window(tables: dict[str, pd.DataFrame], start: datetime, params: model.Params) -> Window:

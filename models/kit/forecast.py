@@ -2,6 +2,7 @@
 
     level    = mean of the medians of the last 4 and of the last 8 weeks
     forecast = level x ((1 - trust) + trust x trees(inputs, horizon)),   trust = weeks / (weeks + trust_weeks)
+    and all of them by one factor, so that their sum goes `cycle_share` of the way to what all sold four weeks earlier
 
 The trees (LightGBM, one model for all categories and horizons) learn the ratio of what was sold to the level, with the
 level as weight, so large categories count as they do in the WAPE; they are trusted as the weeks they learned from grow. Median and naive forecasts need numpy only.
@@ -10,7 +11,7 @@ level as weight, so large categories count as they do in the WAPE; they are trus
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -33,6 +34,7 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Floats = npt.NDArray[np.float64]
+See = Callable[[Index], Floats]  # to (categories x inputs)
 
 
 class Learner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,6 +50,8 @@ class Learner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_ratio: Positive  # a larger ratio to the level is learned as this
     step_days: Count  # between the past moments that are learned from
     trust_weeks: Positive  # weeks learned from at which trees and level count the same
+    cycle_share: Share = 0.0  # of the sum, that follows the week four weeks earlier
+    loss: Literal["squares", "absolute"] = "squares"  # absolute for single products, whose weeks are far more skewed
 
 
 class Fitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,21 +59,23 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: Literal["trees", "median", "four_weeks_earlier"]
     trust: float = 0.0
+    cycle_share: float = 0.0
     text: bytes = b""
     trees: Any = None  # lightgbm.Booster
 
 
-def fit(cells: pd.DataFrame, count: int, learner: Learner, seed: int) -> Fitted:
+def fit(cells: pd.DataFrame, count: int, learner: Learner, seed: int, see: See = levels.inputs) -> Fitted:
     """Learns from every past moment, `step_days` apart, what each category sold 1 to 4 weeks later.
 
     Args:
         cells: of `weekly.cells`, with the moment of learning as anchor.
         count: number of categories.
+        see: what the trees see of each category; `forecast` must be given the same.
 
     Raises:
         DataError: when the history is too short to have seen eight weeks and the week after.
     """
-    rows = list(_lessons(cells, count, learner))
+    rows = list(_lessons(cells, count, learner, see))
     if not rows:
         weeks = LONG + HORIZONS[0]
         have = (-int(cells["sold"].min())) / DAYS if len(cells) else 0.0
@@ -79,27 +85,31 @@ def fit(cells: pd.DataFrame, count: int, learner: Learner, seed: int) -> Fitted:
     seen, ratios, weights = (np.concatenate(part) for part in zip(*rows, strict=True))
     text = _grow(seen, ratios, weights, learner, seed)
     learned = -int(cells["sold"].min()) / DAYS - LONG
-    return Fitted(kind="trees", trust=learned / (learned + learner.trust_weeks), text=text, trees=_booster(text))
+    trust = learned / (learned + learner.trust_weeks)
+    return Fitted(kind="trees", trust=trust, cycle_share=learner.cycle_share, text=text, trees=_booster(text))
 
 
-def forecast(fitted: Fitted, known: Index, horizon: int) -> Floats:
+def forecast(fitted: Fitted, known: Index, horizon: int, see: See = levels.inputs) -> Floats:
     """Units of each category in the week that ends `horizon` weeks later; not rounded, not bounded."""
     if known.weeks == 0:
         return np.zeros(len(known.categories))
     if fitted.kind == "median":
         return levels.median(known.units)
+    earlier = np.nan_to_num(levels.last(known.units, CYCLE)[:, (horizon - 1) % CYCLE])
     if fitted.kind == "four_weeks_earlier":
-        padded = levels.last(known.units, CYCLE)
-        return np.asarray(np.nan_to_num(padded[:, (horizon - 1) % CYCLE]))
+        return np.asarray(earlier)
     base = levels.level(known.units)
-    asked = np.column_stack([levels.inputs(known), np.full(len(base), float(horizon))])
+    asked = np.column_stack([see(known), np.full(len(base), float(horizon))])
     ratio = fitted.trees.predict(asked, num_threads=1) * np.maximum(base, MIN_LEVEL)
-    return np.asarray((1.0 - fitted.trust) * base + fitted.trust * ratio)
+    units = (1.0 - fitted.trust) * base + fitted.trust * ratio
+    every, share = units.sum(), fitted.cycle_share if known.weeks >= CYCLE else 0.0
+    return np.asarray(units * (1.0 + share * (earlier.sum() / every - 1.0)) if every > 0 else units)
 
 
 def dump(fitted: Fitted) -> dict[str, bytes]:
     """model.json, and for trees LightGBM's own text."""
-    head = _Head(fitted.kind, fitted.trust, INPUTS, hashlib.sha256(fitted.text).hexdigest())
+    digest = hashlib.sha256(fitted.text).hexdigest()
+    head = _Head(fitted.kind, fitted.trust, INPUTS, digest, fitted.cycle_share)
     files = {HEAD: msgspec.json.encode(head, order="sorted")}
     return {**files, TREES: fitted.text} if fitted.kind == "trees" else files
 
@@ -119,7 +129,8 @@ def load(files: Mapping[str, bytes]) -> Fitted:
         raise TamperError("forecast artifact", expected=f"inputs {INPUTS}", got=head.inputs)
     if hashlib.sha256(text).hexdigest() != head.sha256:  # LightGBM reads half a file without complaint
         raise TamperError("forecast artifact", expected=f"{TREES} of digest {head.sha256}", got="another")
-    return Fitted(kind=head.kind, trust=head.trust, text=text, trees=_booster(text) if text else None)
+    trees = _booster(text) if text else None
+    return Fitted(kind=head.kind, trust=head.trust, cycle_share=head.cycle_share, text=text, trees=trees)
 
 
 class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,9 +138,10 @@ class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trust: float
     inputs: tuple[str, ...]
     sha256: str  # of the trees
+    cycle_share: float = 0.0
 
 
-def _lessons(cells: pd.DataFrame, count: int, learner: Learner) -> Iterator[tuple[Floats, Floats, Floats]]:
+def _lessons(cells: pd.DataFrame, count: int, learner: Learner, see: See) -> Iterator[tuple[Floats, Floats, Floats]]:
     """Inputs, ratios and weights of each past moment and horizon. Inputs as known then, what was sold as known now."""
     first = int(cells["sold"].min()) if len(cells) else 0
     sold = weekly.days(cells, count, first, 0)[0]
@@ -141,9 +153,10 @@ def _lessons(cells: pd.DataFrame, count: int, learner: Learner) -> Iterator[tupl
         upto = int(np.searchsorted(order, moment))
         known += weekly.days(cells.iloc[taken:upto], count, first, 0)
         taken = upto
-        weeks = weekly.weeks(known[:, :, moment - first - LONG * DAYS : moment - first])
+        oldest = max(0, moment - first - weekly.MOST_WEEKS * DAYS)
+        weeks = weekly.weeks(known[:, :, oldest : moment - first])
         then = Index(categories=(), position={}, units=weeks[0], spend=weeks[1], lines=weeks[2])
-        seen, base = levels.inputs(then), np.maximum(levels.level(then.units), MIN_LEVEL)
+        seen, base = see(then), np.maximum(levels.level(then.units), MIN_LEVEL)
         for horizon in HORIZONS:
             end = moment + DAYS * horizon - first
             if end <= -first:
@@ -156,7 +169,7 @@ def _grow(seen: Floats, ratios: Floats, weights: Floats, learner: Learner, seed:
     import lightgbm  # noqa: PLC0415 - the rules answer without it
 
     settings = {
-        "objective": "regression",
+        "objective": {"squares": "regression", "absolute": "regression_l1"}[learner.loss],
         "num_leaves": learner.leaves,
         "learning_rate": learner.learning_rate,
         "min_data_in_leaf": learner.min_rows,

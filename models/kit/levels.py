@@ -46,20 +46,20 @@ def inputs(known: Index) -> Floats:
     recent = _month(spend) / np.maximum(_month(units), MIN_LEVEL)
     usual = spend.sum(axis=1) / np.maximum(units.sum(axis=1), MIN_LEVEL)
     columns = [
-        *(_log_ratio(units[:, -week], base) for week in range(1, SHORT + 1)),
+        *(log_ratio(units[:, -week], base) for week in range(1, SHORT + 1)),
         _trend(units),
-        _log_ratio(_median(units, SHORT), base),
-        _log_ratio(units.mean(axis=1), base),
-        _log_ratio(lines[:, -1], base_lines),
-        _log_ratio(lines[:, -2:].mean(axis=1), base_lines),
+        log_ratio(_median(units, SHORT), base),
+        log_ratio(units.mean(axis=1), base),
+        log_ratio(lines[:, -1], base_lines),
+        log_ratio(lines[:, -2:].mean(axis=1), base_lines),
         _trend(lines),
-        _log_ratio(units[:, -1] / (lines[:, -1] + 1), base / (base_lines + 1)),
-        ones * _log_ratio(every[:, -1], _median(every, LONG)),
+        log_ratio(units[:, -1] / (lines[:, -1] + 1), base / (base_lines + 1)),
+        ones * log_ratio(every[:, -1], _median(every, LONG)),
         ones * _trend(every),
-        ones * _log_ratio(every_lines[:, -1], _median(every_lines, LONG)),
+        ones * log_ratio(every_lines[:, -1], _median(every_lines, LONG)),
         ones * _trend(every_lines),
         np.log(np.maximum(recent, 0.0) + 0.01),  # a penny, for a category without sales
-        _log_ratio(np.maximum(recent, 0.0), np.maximum(usual, 0.0)),
+        log_ratio(np.maximum(recent, 0.0), np.maximum(usual, 0.0)),
         np.log(base),
         units.std(axis=1) / base,
     ]
@@ -94,9 +94,9 @@ def _month(layer: Floats) -> Floats:
 
 def _trend(layer: Floats) -> Floats:
     """The last four weeks over the four before."""
-    return _log_ratio(layer[:, -SHORT:].mean(axis=1), layer[:, :-SHORT].mean(axis=1))
+    return log_ratio(layer[:, -SHORT:].mean(axis=1), layer[:, :-SHORT].mean(axis=1))
 
 
-def _log_ratio(over: Floats, under: Floats) -> Floats:
+def log_ratio(over: Floats, under: Floats) -> Floats:
     """log((over + 1) / (under + 1)); what is taken back can make a small week negative, which counts as none."""
     return np.asarray(np.log((np.maximum(over, 0.0) + 1.0) / (np.maximum(under, 0.0) + 1.0)))

@@ -48,9 +48,14 @@ def cells(table: pd.DataFrame, as_of: datetime, rules: Rules, anchor: datetime) 
         SchemaError: when a column is missing.
     """
     moved = orders.movements(table, as_of)
-    added = pd.DataFrame(
+    return added(moved, categories.codes(moved["item"], categories.of_products(table, as_of, rules), rules), anchor)
+
+
+def added(moved: pd.DataFrame, numbers: npt.NDArray[np.int64], anchor: datetime) -> pd.DataFrame:
+    """Movements (of `orders.movements`) added up to the cells of `cells`, by the number of each one's series."""
+    each = pd.DataFrame(
         {
-            "category": categories.codes(moved["item"], categories.of_products(table, as_of, rules), rules),
+            "category": numbers,
             "sold": _day(moved["sold"], anchor),
             "known": _day(moved["known"], anchor),
             "units": moved["units"],
@@ -58,7 +63,7 @@ def cells(table: pd.DataFrame, as_of: datetime, rules: Rules, anchor: datetime) 
             "lines": (moved["units"] > 0).astype("float64"),
         }
     )
-    return added.groupby(["known", "category", "sold"], as_index=False)[list(VALUES)].sum()[list(CELLS)]
+    return each.groupby(["known", "category", "sold"], as_index=False)[list(VALUES)].sum()[list(CELLS)]
 
 
 def days(known: pd.DataFrame, count: int, first: int, last: int) -> Floats:
@@ -120,9 +125,9 @@ def outcomes(table: pd.DataFrame, start: datetime, end: datetime, rules: Rules) 
     filled = grid.assign(known=grid["sold"], **dict.fromkeys(VALUES, 0.0))
     weekly = known.assign(sold=known["sold"] // DAYS, known=known["known"] // DAYS)
     both = pd.concat([filled, weekly[(weekly["sold"] < count)]], ignore_index=True) if count else filled
-    added = both.groupby(["category", "sold", "known"], as_index=False)[list(VALUES)].sum()
-    subject = pd.Series([names[at] for at in added["category"]], index=added.index, dtype="str")
-    return added.assign(subject=subject, week=added["sold"])[["subject", "week", "known", *VALUES]]
+    summed = both.groupby(["category", "sold", "known"], as_index=False)[list(VALUES)].sum()
+    subject = pd.Series([names[at] for at in summed["category"]], index=summed.index, dtype="str")
+    return summed.assign(subject=subject, week=summed["sold"])[["subject", "week", "known", *VALUES]]
 
 
 def whole_weeks(table: pd.DataFrame, start: datetime, end: datetime) -> int:

@@ -69,23 +69,26 @@ def test_it_prints_tables_and_stays_json(capsys: pytest.CaptureFixture[str]) -> 
         "by category": demand.compared(made(10.0), SOLD, total=False),
         "total": demand.compared(made(10.0), SOLD, total=True),
         "each category": [{"category": "mugs", "ours": 0.2, "rules": 0.3}],
+        **{f"{size} products": demand.compared(made(10.0), SOLD, total=False) for size in (50, 200)},
+        "by segment": {"metric": "accuracy", "overall": 0.5, "count": 3, "rows": [], "small": []},
     }
     demand.show(facts)
     printed = capsys.readouterr().out
     assert "+0.100 [+0.100, +0.100]" in printed
     assert "25.0%" in printed
+    assert "over products" in printed
+    assert "by segment: accuracy" in printed
     assert json.loads(json.dumps(facts)) == facts
 
 
 def test_the_search_looks_at_nothing_after_the_cut_and_keeps_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demand_search, "WINDOWS", 1)
-    monkeypatch.setattr(demand_search, "GRID", {"trees": (1, 20), "step_days": (14, 28)})
-    monkeypatch.setattr(demand_search, "START", msgspec.structs.replace(demand_search.START, trees=1, step_days=14))
+    start = msgspec.structs.replace(demand_search.START, trees=1, step_days=14)
     windows = demand_search.windows()
     assert len(windows) == 1
     assert windows[0].cells["known"].max() < 0
     assert len(windows[0].asked) == 4 + 3 + 2 + 1  # origins and horizons that are over at the cut
-    trials = list(demand_search.search(windows))
+    trials = list(demand_search.search(windows, start, {"trees": (1, 20), "step_days": (14, 28)}))
     assert [trial["key"] for trial in trials] == ["trees", "trees", "step_days"]
     best = min(trials, key=lambda trial: trial["wape"])
     assert trials[-1]["best"][best["key"]] == best["value"]

@@ -47,6 +47,7 @@ def test_it_prints_tables_and_stays_json(capsys: pytest.CaptureFixture[str]) -> 
         "split": {"cut": "2011-09-01T00:00:00+00:00", "customers": 4, "products": 9},
         "reference": quality.REFERENCE,
         **dict.fromkeys(("discovery", "repeats", "first_basket"), ROWS),
+        "by segment": {"metric": "ndcg_at_20", "overall": 0.5, "count": 3, "rows": [], "small": []},
         "cost": {"fit_cpu_seconds": 1.0, "artifact_bytes": 2_800_000, "predict_ms": {"median": 0.5, "p99": 1.0}},
     }
     quality.show(facts)

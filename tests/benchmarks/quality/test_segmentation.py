@@ -65,6 +65,7 @@ def test_it_prints_tables_and_stays_json(capsys: pytest.CaptureFixture[str]) -> 
         "configured": 3,
         "groups": [described],
         "contestants": [rival | {"ours_minus_it": [0.01, 0.02, 0.03]}],
+        "by segment": {"metric": "repeat_score", "overall": 0.5, "count": 3, "rows": [], "small": []},
     }
     segments.show(facts)
     printed = capsys.readouterr().out

@@ -66,6 +66,42 @@ def test_trust_grows_with_what_was_learned_from(fitted: Fitted) -> None:
     np.testing.assert_allclose(forecast.forecast(careful, known(), 1), halfway)
 
 
+def test_the_sum_goes_part_of_the_way_to_the_week_four_earlier(fitted: Fitted) -> None:
+    """All by one factor, so that shares between categories stay what the trees said."""
+    pulled = msgspec.structs.replace(fitted, cycle_share=0.25)
+    for horizon in HORIZONS:
+        plain, found = forecast.forecast(fitted, known(), horizon), forecast.forecast(pulled, known(), horizon)
+        earlier = forecast.forecast(Fitted(kind="four_weeks_earlier"), known(), horizon).sum()
+        assert found.sum() == pytest.approx(0.75 * plain.sum() + 0.25 * earlier)
+        np.testing.assert_allclose(found / found.sum(), plain / plain.sum())
+    assert forecast.load(forecast.dump(pulled)).cycle_share == 0.25
+    learner = msgspec.structs.replace(LEARNER, cycle_share=0.5, trees=1)
+    assert forecast.fit(cells(), 3, learner, seed=1).cycle_share == 0.5
+
+
+def test_absolute_loss_learns_the_middle_and_squares_the_mean() -> None:
+    """Each fifth week sells ten times as much: a mean over the others is dragged up, a median is not."""
+    rows = cells().assign(units=lambda frame: np.where(frame["sold"] % 35 == 0, 1000.0, 100.0))
+    lone = msgspec.structs.replace(
+        LEARNER, trees=40, leaves=2, min_rows=200
+    )  # too few rows to split: one value for all
+    flat = Index(categories=("a",), position={"a": 0}, units=np.full((1, 12), 100.0), spend=np.full((1, 12), 200.0), lines=np.full((1, 12), 5.0))  # fmt: skip
+    units = {
+        loss: float(forecast.forecast(forecast.fit(rows, 3, msgspec.structs.replace(lone, loss=loss), 1), flat, 1)[0])
+        for loss in ("squares", "absolute")
+    }
+    assert units["absolute"] == pytest.approx(100, rel=0.1)
+    assert units["squares"] > 180
+
+
+def test_other_inputs_may_be_seen() -> None:
+    """The level alone: nothing tells a large week, so all horizons of a category are alike but for the horizon."""
+    see = lambda known: np.log(levels.level(known.units))[:, None]  # noqa: E731 - one line says what is seen
+    fitted = forecast.fit(cells(), 3, LEARNER, 1, see)
+    assert fitted.trees.num_feature() == 2
+    assert len(forecast.forecast(fitted, known(), 1, see)) == 3
+
+
 def test_what_was_known_only_later_is_not_learned_from() -> None:
     """Sales that are taken back in the last week: at every past moment they were still there."""
     taken = cells().assign(units=lambda frame: -frame["units"] / 2, known=-1, lines=0.0, spend=0.0)
