@@ -28,7 +28,7 @@ from errors import LedgerUnavailable, StackError
 from records import Verb, utc_now
 from stores.ledger import ballots
 from stores.ledger.ballots import Ballot
-from tasks import board, counting, paperwork, runs
+from tasks import board, counting, runs
 from tasks.questions import Asked, Board, seated
 
 LATE = timedelta(seconds=60)  # a run waits this much longer than its ballot: a late vote hears why it is none
@@ -148,6 +148,8 @@ def conclude(ballot: str) -> Ballot:
 @step
 def write_papers(model: str) -> None:
     """The model's card and release notes with this ballot in them; what the guard does next is added hourly."""
+    from tasks import paperwork  # noqa: PLC0415 - imports pandas, which a vote need not wait for
+
     house = settings()
     paperwork.kept_up(house, load(house.configs), model)
 

@@ -16,6 +16,7 @@ import msgspec
 
 from configs.load import config_digest
 from configs.schema import Column, Config, Settings
+from errors import DataError
 from models.contract import Feature, Model, feature_digest
 from records import Candidate, Manifest, Record, Snapshot, Version, Versions
 from tasks import places, quoted
@@ -150,10 +151,14 @@ def again(settings: Settings, config: Config, candidate: Candidate) -> Origin:
 
     Raises:
         NotFound, TamperError: when the artifact is not there or was changed.
-        DataError: when the lake has the snapshots no more.
+        DataError: when the lake has the snapshots no more, or the model reads other tables today.
     """
-    from tasks.features import artifacts_of, history
+    from tasks.features import artifacts_of, history, recipe_of
 
+    tables = {config.datasets[name].table for name in recipe_of(config, candidate.model).tables.values()}
+    known = {snapshot.table for snapshot in candidate.features.snapshots}
+    if tables != known:
+        raise DataError(f"tables of {candidate.versions.model.name}", expected=sorted(known), got=sorted(tables))
     bundle = artifacts_of(settings).bundle(candidate.artifact.content)
     trial = history(settings, config, candidate.model, candidate.features.snapshots)
     return origin(config, candidate, bundle.manifest, trial)

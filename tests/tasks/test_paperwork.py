@@ -11,9 +11,10 @@ import pytest
 from mlflow import MlflowClient
 
 from errors import NotFound
+from flows import release
 from records import Candidate, Evidence, Gate, utc_now
 from stores.ledger import evidence
-from tasks import origin, paperwork
+from tasks import origin, paperwork, watching
 from tests.tasks.conftest import open_school
 from tests.tasks.school import NAME, School
 
@@ -124,6 +125,29 @@ def test_a_card_and_notes_are_asked_for_by_name(school: School, tmp_path: Path) 
         paperwork.card_of(school.settings, school.config, NAME, 9)
     with pytest.raises(NotFound, match="a candidate"):
         paperwork.notes_of(school.settings, school.config, "nobody")
+
+
+def test_the_flows_that_follow_the_guard_write_them(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = school.settings.releases / f"{NAME}.md"
+    for name, value in school.environment.items():
+        monkeypatch.setenv(name, value)
+    notes.unlink(missing_ok=True)
+    release.write_papers.fn(NAME)
+    assert notes.exists()
+    notes.unlink()
+    watching.write_papers.fn([NAME])
+    assert notes.exists()
+
+
+def test_a_version_of_other_tables_has_no_card_made_again(school: School, caplog: pytest.LogCaptureFixture) -> None:
+    recipe = school.config.models[NAME].model_copy(update={"tables": {}})
+    other = school.config.model_copy(update={"models": {NAME: recipe}})
+    kept = school.settings.home / "cards"
+    kept.rename(kept.with_name("kept"))
+    assert paperwork.refresh(school.settings, other, NAME).cards == {}
+    assert "expected ['orders'], got []" in caplog.text
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.with_name("kept").rename(kept)
 
 
 def test_papers_that_cannot_be_written_stop_no_flow(school: School, caplog: pytest.LogCaptureFixture) -> None:
