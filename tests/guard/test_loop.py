@@ -99,6 +99,25 @@ class TestOneBadModel:
         assert [line for line in caplog.messages if "watched again" in line] == [f"{MODEL}: watched again"]
 
 
+def test_a_model_that_is_switched_off_is_left_alone(town: Town) -> None:
+    """No replica serves it: what its plan says waits, and nobody is alarmed that nothing follows."""
+    town.begin(1)
+    town.count(traffic(1, 3000, GOOD))
+    off = config()
+    off = off.model_copy(update={"models": {MODEL: off.models[MODEL].model_copy(update={"enabled": False})}})
+    before = town.plan()
+    guard = town.guard(off)
+    for _ in range(3):
+        guard.tick()
+    assert town.plan() == before
+    assert town.alerts() == []
+    town.follow()
+    on = town.guard()
+    for _ in range(3):
+        on.tick()
+    assert town.plan().step >= 1
+
+
 def test_an_alert_is_on_its_way_seconds_after_the_errors(town: Town) -> None:
     promoted(town, 1)
     town.begin(2)
