@@ -40,7 +40,6 @@ FEATURES: tuple[Feature, ...] = (
         name="weight", dtype="float64", low=0, high=1 / contests.SPREAD**2, meaning="how sure its log click rate is"
     ),
     Feature(name="relative", dtype="float64", low=-10, high=10, meaning="log click rate, minus that of its test"),
-    Feature(name="level", dtype="float64", low=-10, high=10, meaning="log click rate, minus that of its week"),
     Feature(name="packages", dtype="int64", low=FEWEST, high=1000, unit="packages", meaning="in its test"),
     Feature(name="same_headline", dtype="float64", low=0, high=1, meaning="share of its test with this headline"),
     *headlines.TRAITS,
@@ -114,7 +113,10 @@ def predict(fitted: Fitted, index: Index, requests: Sequence[Request]) -> list[P
     texts = [package.headline for request in requests for package in request.packages]
     scores = appeal.score(fitted, texts) if texts else np.empty(0)
     ends = np.cumsum([len(request.packages) for request in requests])
-    return [_ordered(request, scores[end - len(request.packages) : end]) for request, end in zip(requests, ends, strict=True)]
+    return [
+        _ordered(request, scores[end - len(request.packages) : end])
+        for request, end in zip(requests, ends, strict=True)
+    ]
 
 
 def rules(index: Index | None, requests: Sequence[Request]) -> list[Proposal]:
@@ -130,7 +132,7 @@ def decide(
 ) -> list[Decided]:
     """The policy rule: fills the places from the top, naming each rule that kept something out (`models.kit.newsroom`)."""
     return [
-        newsroom.fill(proposal, request.packages, min(request.places, policy.max_places), index, policy)
+        newsroom.fill(proposal, request.packages, request.places, index, policy)
         for proposal, request in zip(proposals, requests, strict=True)
     ]
 

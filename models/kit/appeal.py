@@ -2,9 +2,8 @@
 
     score = pieces . a / spread_a + traits_weight x traits . b / spread_b
 
-Both are learned from differences within a test, each package weighted by how sure its click rate is. `within` < 1 lets a
-little of the difference between tests in: values lose that share of their test's mean, the quasi-demeaning of a
-random-effects regression (Wallace and Hussain 1969). Pieces are TF-IDF over hashed columns, so no vocabulary travels.
+Both are learned from differences within a test, each package weighted by how sure its click rate is. Pieces are TF-IDF
+over hashed columns, so no vocabulary travels.
 """
 
 from __future__ import annotations
@@ -25,12 +24,11 @@ from records import digest_bytes
 HEAD = "model.json"
 WIDTH = len(headlines.NAMES)
 FEW = 2  # headlines that must share a piece: one alone teaches nothing about others
-PLACES = 9
+LEAST_DEVIATION = 1e-9  # a column that varies less is constant
 ROUNDS, TOLERANCE = 100, 1e-7  # of the solver (LSMR, Fong and Saunders 2011)
 LEAST_PACKAGES = 50  # fewer teach nothing about texts
 Floats = npt.NDArray[np.float64]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Learner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,7 +39,6 @@ class Learner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     letters_ridge: Positive
     traits_ridge: Positive
     traits_weight: Annotated[float, msgspec.Meta(ge=0)]
-    within: Share  # 1: only differences within a test count
 
 
 class Fitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,28 +58,29 @@ def fit(frame: pd.DataFrame, learner: Learner) -> Fitted:
     letters, idf = _pieces(frame, "letters", learner)
     values = frame[list(headlines.NAMES)].to_numpy(np.float64)
     mean, scale = values.mean(axis=0), _scale(values)
-    coefficients = _ridge((values - mean) / scale, frame, learner.traits_ridge, learner.within) / scale
+    coefficients = _ridge((values - mean) / scale, frame, learner.traits_ridge) / scale
     traits = learner.traits_weight * coefficients / _spread(values @ coefficients)
     return Fitted(kind="letters", longest=learner.longest, arrays={"idf": idf, "pieces": letters, "traits": traits})
 
 
 def fit_words(frame: pd.DataFrame, learner: Learner, longest: int = 2) -> Fitted:
     """TF-IDF of words and pairs of words with a ridge: the plain way, to be beaten. Raises ModelError as `fit`."""
-    words, idf = _pieces(frame, "words", msgspec.structs.replace(learner, longest=longest, within=1.0))
+    words, idf = _pieces(frame, "words", msgspec.structs.replace(learner, longest=longest))
     return Fitted(kind="words", longest=longest, arrays={"idf": idf, "pieces": words, "traits": np.zeros(WIDTH)})
 
 
 def score(fitted: Fitted, texts: Sequence[str]) -> Floats:
     """One figure per headline; only differences between headlines mean something. Shape (texts,).
 
-    Rounded, so that equal headlines have equal scores whatever stands beside them.
+    Each row is summed by itself, so that equal headlines have equal scores whatever stands beside them.
     """
     if fitted.kind == "length":
         return np.array([len(text) for text in texts], dtype=np.float64)
     idf = fitted.arrays["idf"]
     counted = headlines.pieces(texts, int(np.log2(len(idf))), fitted.longest, fitted.kind)
-    made = _weighed(counted, idf) @ fitted.arrays["pieces"] + headlines.traits(texts) @ fitted.arrays["traits"]
-    return np.asarray(np.round(made, PLACES), dtype=np.float64)
+    by_pieces = _weighed(counted, idf) @ fitted.arrays["pieces"]
+    by_traits = (headlines.traits(texts) * fitted.arrays["traits"]).sum(axis=1)
+    return np.asarray(by_pieces + by_traits, dtype=np.float64)
 
 
 def dump(fitted: Fitted) -> dict[str, bytes]:
@@ -129,7 +127,7 @@ def _pieces(frame: pd.DataFrame, unit: headlines.Unit, learner: Learner) -> tupl
     seen = np.bincount(counted.indices, minlength=counted.shape[1])
     idf = np.where(seen >= FEW, np.log((1.0 + len(frame)) / (1.0 + seen)) + 1.0, 0.0)
     made = _weighed(counted, idf)
-    found = _ridge(made, frame, learner.letters_ridge, learner.within)
+    found = _ridge(made, frame, learner.letters_ridge)
     return found / _spread(made @ found), idf
 
 
@@ -142,10 +140,10 @@ def _weighed(counted: Any, idf: Floats) -> Any:
     return sparse.diags_array(1.0 / np.maximum(lengths, 1e-9)) @ made
 
 
-def _ridge(rows: Any, frame: pd.DataFrame, ridge: float, within: float) -> Floats:
-    """Weighted ridge of what is left of click rates when `within` of their test's mean is taken away, on rows treated alike.
+def _ridge(rows: Any, frame: pd.DataFrame, ridge: float) -> Floats:
+    """Weighted ridge of relative click rates on rows less the mean row of their test.
 
-    The mean of rows is taken away inside the products, so that sparse rows stay sparse.
+    That mean is taken away inside the products, so that sparse rows stay sparse.
     """
     from scipy import sparse  # noqa: PLC0415 - the rules answer without it
     from scipy.sparse.linalg import LinearOperator, lsmr  # noqa: PLC0415
@@ -154,7 +152,7 @@ def _ridge(rows: Any, frame: pd.DataFrame, ridge: float, within: float) -> Float
     weight = (frame["weight"] / frame["weight"].mean()).to_numpy(np.float64)
     root = np.sqrt(weight)
     member = sparse.csr_array((np.ones(count), (tests, np.arange(count))))
-    share = sparse.diags_array(within / (member @ weight)) @ member @ sparse.diags_array(weight)
+    share = sparse.diags_array(1.0 / (member @ weight)) @ member @ sparse.diags_array(weight)
 
     def forward(coefficients: Floats) -> Floats:
         made = rows @ coefficients
@@ -164,21 +162,21 @@ def _ridge(rows: Any, frame: pd.DataFrame, ridge: float, within: float) -> Float
         made = root * rest
         return np.asarray(rows.T @ (made - share.T @ (member @ made)))
 
-    level = frame["relative"].to_numpy() + (1.0 - within) * (frame["level"] - frame["relative"]).to_numpy()
+    relative = frame["relative"].to_numpy(np.float64)
     system = LinearOperator(rows.shape, matvec=forward, rmatvec=backward, dtype=np.float64)
-    solved = lsmr(system, root * level, damp=np.sqrt(ridge), atol=TOLERANCE, btol=TOLERANCE, maxiter=ROUNDS)
+    solved = lsmr(system, root * relative, damp=np.sqrt(ridge), atol=TOLERANCE, btol=TOLERANCE, maxiter=ROUNDS)
     return np.asarray(solved[0], dtype=np.float64)
 
 
 def _scale(values: Floats) -> Floats:
     """Deviation of each column; 1 for one that never varies, which then says nothing."""
     found = values.std(axis=0)
-    return np.where(found > 0, found, 1.0)
+    return np.where(found > LEAST_DEVIATION, found, 1.0)
 
 
 def _spread(scores: Floats) -> float:
     found = float(np.std(scores))
-    return found if found > 0 else 1.0
+    return found if found > LEAST_DEVIATION else 1.0
 
 
 def _npy(values: Floats) -> bytes:

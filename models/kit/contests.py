@@ -27,7 +27,7 @@ FEWEST = 2  # packages that make a test
 
 
 def features(table: pd.DataFrame, as_of: datetime, recent_days: int) -> pd.DataFrame:
-    """One row per package tested before `as_of`: names, texts, `relative`, `level`, `weight`, what else is in its test, and the traits.
+    """One row per package tested before `as_of`: names, texts, `relative`, `weight`, what else is in its test, and the traits.
 
     Sorted by test and package. A test of which only one package is known yet is left out.
     """
@@ -43,16 +43,14 @@ def features(table: pd.DataFrame, as_of: datetime, recent_days: int) -> pd.DataF
     )
     rate = np.log((known["clicks"] + ONE) / (known["impressions"] + SHOWN)).to_numpy(np.float64)
     frame["weight"] = 1.0 / (SPREAD**2 + 1.0 / (known["clicks"].to_numpy(np.float64) + ONE))
-    week = known[EVENT_TIME].to_numpy()
-    frame["relative"] = rate - mean_of(rate, frame["weight"], frame["test"].to_numpy())
-    frame["level"] = rate - mean_of(rate, frame["weight"], week)
+    frame["relative"] = rate - _mean_of(rate, frame["weight"], frame["test"].to_numpy())
     size = frame.groupby("test")["package"].transform("size")
     frame["packages"] = size.astype("int64")
     frame["same_headline"] = frame.groupby(["test", "headline"])["package"].transform("size") / size
     return pd.concat([frame, _traits(frame["headline"])], axis=1)
 
 
-def mean_of(values: Floats, weights: pd.Series, groups: npt.NDArray[np.object_]) -> Floats:
+def _mean_of(values: Floats, weights: pd.Series, groups: npt.NDArray[np.object_]) -> Floats:
     """The weighted mean of the group of each value. Shape (values,)."""
     codes, names = pd.factorize(groups)
     weight = weights.to_numpy(np.float64)

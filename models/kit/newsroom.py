@@ -82,8 +82,9 @@ def fill(proposal: Proposal, packages: Sequence[Package], places: int, known: In
     kept, overruled = _walk(order, taste, policy)
     if not kept:  # a matter of taste leaves no place empty
         kept, overruled = _walk(order, lambda package: _hard(package, policy), policy)
-    if len(kept) > places:
-        kept, overruled = kept[:places], overruled | {"max_places"}
+    if len(kept) > policy.max_places < places:
+        overruled |= {"max_places"}
+    kept = kept[: min(places, policy.max_places)]
     return Decided(
         items=tuple(proposal.items[at] for at in kept),
         scores=tuple(proposal.scores[at] for at in kept),
