@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from checks.redact import redact
-from errors import InputError, SchemaError
+from errors import InputError
 from models.contract import Decided, Feature, Past, Proposal, Tables
-from models.kit import spotting, teaching, texts
+from models.kit import mailbox, spotting, teaching, texts
 from models.kit.split import before, within
 from models.kit.spotting import Curve, Fitted
 from models.kit.teaching import Recipe
@@ -43,7 +43,6 @@ BY_SIGNS = (
 RULES = Curve(steepness=1.0, offset=0.0, marked=0.9, quarantined=0.98)  # limits of the rules
 MAX_TEXT, MAX_SENDER = 2000, 128
 LONGEST = 5000  # that the door of the table lets in
-COLUMNS = ("received_at", "text", "is_spam")
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Texts = Annotated[
     tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)], ...], msgspec.Meta(max_length=1000)
@@ -115,8 +114,8 @@ class Index(NamedTuple):
 def build(tables: Tables, as_of: datetime, params: Params) -> pd.DataFrame:
     """One row per distinct text seen before `as_of`; columns as in FEATURES. The text itself is not among them."""
     del params
-    rows = _distinct(before(_messages(tables), "received_at", as_of))
-    frame = _shaped(rows["text"])
+    rows = _before(tables, as_of)
+    frame = mailbox.shaped(rows["text"])
     frame.insert(0, "subject", rows["subject"].astype("str"))
     frame.insert(1, "seen", rows["seen"].astype("int64"))
     frame.insert(2, "reported", rows["reported"].astype("int64"))
@@ -129,8 +128,8 @@ def outcomes(tables: Tables, start: datetime, end: datetime, params: Params) -> 
     What was learned by heart must not be counted, so a text that came before is left out, digits and punctuation aside.
     """
     del params
-    messages = _messages(tables)
-    rows = _distinct(within(messages, "received_at", start, end))
+    messages = mailbox.messages(tables["messages"])
+    rows = mailbox.distinct(within(messages, "received_at", start, end))
     known = set(before(messages, "received_at", start)["text"].map(texts.digest))
     rows = rows[~rows["subject"].isin(known)].reset_index(drop=True)
     found = pd.DataFrame({"subject": rows["subject"], "text": rows["text"], "spam": rows["is_spam"]})
@@ -144,13 +143,13 @@ def fit(tables: Tables, as_of: datetime, params: Params, seed: int) -> Fitted:
         ModelError: when there are too few texts of either kind.
     """
     del seed
-    return teach(_distinct(before(_messages(tables), "received_at", as_of)), recipe(params))
+    return teach(_before(tables, as_of), recipe(params))
 
 
 def baselines(tables: Tables, as_of: datetime, params: Params, seed: int) -> Mapping[str, Fitted]:
     """`word_bayes` (the textbook's filter on words) and `long_number` (whatever holds a long number is spam)."""
     del seed
-    rows = _distinct(before(_messages(tables), "received_at", as_of))
+    rows = _before(tables, as_of)
     bayes = teaching.textbook_bayes(rows["text"].tolist(), rows["is_spam"].to_numpy(np.bool_), recipe(params))
     return {"word_bayes": bayes, "long_number": spotting.one_sign()}
 
@@ -246,7 +245,7 @@ def kpi(decision: Decided, outcome: Outcome) -> float:
 def observe(index: Index, requests: Sequence[Request]) -> pd.DataFrame:
     """The shape of each text."""
     del index
-    frame = _shaped(pd.Series([_text(request) for request in requests], dtype="str"))
+    frame = mailbox.shaped(pd.Series([_text(request) for request in requests], dtype="str"))
     frame = frame.astype({"characters": "float64", "signs": "float64"})
     return frame[[feature.name for feature in WATCHED]]
 
@@ -254,7 +253,7 @@ def observe(index: Index, requests: Sequence[Request]) -> pd.DataFrame:
 def past(tables: Tables, start: datetime, end: datetime, params: Params) -> list[Past]:
     """Every message of [start, end), repeats too, as it came; whether it was spam is taken as known at once."""
     del params
-    rows = within(_messages(tables), "received_at", start, end).sort_values(["received_at", "text"])
+    rows = within(mailbox.messages(tables["messages"]), "received_at", start, end).sort_values(["received_at", "text"])
     times = rows["received_at"].dt.to_pydatetime()
     return [
         Past(time=time, request=Request(text=text), outcome=Outcome(spam=spam), due=time)
@@ -293,40 +292,8 @@ def load(files: Mapping[str, bytes]) -> Fitted:
     return spotting.load(files)
 
 
-def _messages(tables: Tables) -> pd.DataFrame:
-    table = tables["messages"]
-    if missing := sorted(set(COLUMNS) - set(table.columns)):
-        raise SchemaError("table messages", expected=f"columns {list(COLUMNS)}", got=f"none called {missing}")
-    return table[list(COLUMNS)]
-
-
-def _distinct(messages: pd.DataFrame) -> pd.DataFrame:
-    """One row per text, digits and punctuation aside: its first writing, how often it came, and how often as spam.
-
-    A text that was reported at least as often as not is spam.
-    """
-    rows = messages.assign(subject=messages["text"].map(texts.digest)).sort_values(["received_at", "text"])
-    found = rows.groupby("subject", as_index=False).agg(
-        text=("text", "first"), seen=("text", "size"), reported=("is_spam", "sum")
-    )
-    return found.assign(is_spam=2 * found["reported"] >= found["seen"])
-
-
-def _shaped(given: pd.Series) -> pd.DataFrame:
-    """The columns of a text's shape, one row a text."""
-    shapes = [texts.shape(text) for text in given]
-    return pd.DataFrame(
-        {
-            "characters": pd.Series([one.characters for one in shapes], dtype="int64"),
-            "digits": pd.Series([one.digits for one in shapes], dtype="float64"),
-            "capitals": pd.Series([one.capitals for one in shapes], dtype="float64"),
-            **{
-                name: pd.Series([name in one.signs for one in shapes], dtype="bool")
-                for name in ("number", "link", "price")
-            },
-            "signs": pd.Series([len(one.signs) for one in shapes], dtype="int64"),
-        }
-    )
+def _before(tables: Tables, as_of: datetime) -> pd.DataFrame:
+    return mailbox.distinct(before(mailbox.messages(tables["messages"]), "received_at", as_of))
 
 
 def _text(request: Request) -> str:

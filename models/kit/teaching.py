@@ -45,6 +45,14 @@ class Counted(NamedTuple):
     counts: Any
 
 
+class Lesson(NamedTuple):
+    """Texts to learn from, counted once for all folds; `draws` says which fold a text falls into, by the text alone."""
+
+    looked: tuple[Counted, ...]
+    spam: Truths
+    draws: npt.NDArray[np.int64]
+
+
 class Taught(NamedTuple):
     """The n-grams kept of a look, and what was learned about them."""
 
@@ -59,21 +67,33 @@ def learn(given: Sequence[str], spam: Truths, recipe: Recipe) -> Fitted:
     Raises:
         ModelError: when there are too few texts of either kind.
     """
+    lesson = prepared(given, spam, recipe.looks)
+    curve = fitting_curve(margins_of_folds(lesson, recipe), lesson.spam, recipe)
+    taught, bias = _taught(lesson.looked, np.arange(len(lesson.spam)), lesson.spam, recipe)
+    views = tuple(_view(one, part) for one, part in zip(lesson.looked, taught, strict=True))
+    return Fitted(views=views, bias=bias, curve=curve, scaled=not recipe.bayes)
+
+
+def prepared(given: Sequence[str], spam: Truths, looks: Sequence[str]) -> Lesson:
+    """The texts sorted and counted. Raises ModelError when there are too few of either kind."""
     order = sorted(range(len(given)), key=given.__getitem__)
     ordered, truth = [given[at] for at in order], spam[order]
     refuse_few(truth)
-    looked = [_counted(look, ordered) for look in recipe.looks]
-    fold = np.array([crc32(texts.key(text).encode("utf-8", "surrogatepass")) % recipe.folds for text in ordered])
-    margins = np.zeros(len(ordered))
+    draws = np.array([crc32(texts.key(text).encode("utf-8", "surrogatepass")) for text in ordered], dtype=np.int64)
+    return Lesson(tuple(_counted(look, ordered) for look in looks), truth, draws)
+
+
+def margins_of_folds(lesson: Lesson, recipe: Recipe) -> Floats:
+    """The margin of each text by a machine that was taught by the other folds only."""
+    margins = np.zeros(len(lesson.spam))
     for number in range(recipe.folds):
-        inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        taught, bias = _taught(looked, inside, truth, recipe)
+        outside = np.flatnonzero(lesson.draws % recipe.folds == number)
+        inside = np.flatnonzero(lesson.draws % recipe.folds != number)
+        taught, bias = _taught(lesson.looked, inside, lesson.spam, recipe)
         margins[outside] = bias + sum(
-            _matrix(one, part, outside, recipe) @ part.weights for one, part in zip(looked, taught, strict=True)
+            _matrix(one, part, outside, recipe) @ part.weights for one, part in zip(lesson.looked, taught, strict=True)
         )
-    taught, bias = _taught(looked, np.arange(len(ordered)), truth, recipe)
-    views = tuple(_view(one, part) for one, part in zip(looked, taught, strict=True))
-    return Fitted(views=views, bias=bias, curve=_curve(margins, truth, recipe), scaled=not recipe.bayes)
+    return margins
 
 
 def textbook_bayes(given: Sequence[str], spam: Truths, recipe: Recipe) -> Fitted:
@@ -81,13 +101,10 @@ def textbook_bayes(given: Sequence[str], spam: Truths, recipe: Recipe) -> Fitted
 
     Nine tenths is the limit of Androutsopoulos et al. (2000) for a lost message that weighs nine. Raises as `learn`.
     """
-    order = sorted(range(len(given)), key=given.__getitem__)
-    ordered, truth = [given[at] for at in order], spam[order]
-    refuse_few(truth)
-    looked = [_counted("words", ordered)]
-    taught, bias = _taught(looked, np.arange(len(ordered)), truth, msgspec.structs.replace(recipe, bayes=True))
+    lesson, every = prepared(given, spam, ["words"]), np.arange(len(spam))
+    taught, bias = _taught(lesson.looked, every, lesson.spam, msgspec.structs.replace(recipe, bayes=True))
     curve = Curve(steepness=1.0, offset=0.0, marked=0.5, quarantined=0.9)
-    return Fitted(views=(_view(looked[0], taught[0]),), bias=bias, curve=curve, scaled=False)
+    return Fitted(views=(_view(lesson.looked[0], taught[0]),), bias=bias, curve=curve, scaled=False)
 
 
 def refuse_few(spam: Truths) -> None:
@@ -170,7 +187,7 @@ def _single(values: Floats) -> Floats:
     return np.asarray(values.astype(np.float32), dtype=np.float64)
 
 
-def _curve(margins: Floats, spam: Truths, recipe: Recipe) -> Curve:
+def fitting_curve(margins: Floats, spam: Truths, recipe: Recipe) -> Curve:
     """The logistic curve over margins of folds (Platt 1999), and the limits that keep what they allow there."""
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - the rules answer without it
 
