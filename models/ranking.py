@@ -22,8 +22,6 @@ from models.kit import appeal, contests, headlines, newsroom, placing
 from models.kit.appeal import Fitted, Learner
 from models.kit.newsroom import MAX_HEADLINE, MAX_ID, MAX_PACKAGES, Index, Package, Policy
 
-__all__ = ["Policy"]  # of decide, as the contract wants it here
-
 JUDGE: Literal["split", "paired"] = "split"
 FEWEST = contests.FEWEST
 Floats = npt.NDArray[np.float64]

@@ -17,9 +17,9 @@ from checks.metrics import paired_bootstrap
 from configs.load import load
 from errors import InputError, ModelError
 from models import ranking as model
-from models.contract import configure, find
+from models.contract import Decided, configure, find
 from models.kit.appeal import Fitted
-from models.kit.newsroom import Package
+from models.kit.newsroom import Index, Package
 from tests.models.kit.test_appeal import NOW, town
 
 RECIPE = load().models["ranking"]
@@ -34,7 +34,7 @@ def fitted() -> Fitted:
 
 
 @pytest.fixture(scope="module")
-def index() -> model.Index:
+def index() -> Index:
     return model.index(model.build(TABLES, LATER, PARAMS))
 
 
@@ -47,7 +47,7 @@ def slate(*texts: str, **more: Any) -> model.Request:
 # ---- answers -------------------------------------------------------------------------------------
 
 
-def test_the_question_comes_first(fitted: Fitted, index: model.Index) -> None:
+def test_the_question_comes_first(fitted: Fitted, index: Index) -> None:
     asked = slate("The old harbour is here", "Would you cross the harbour?", "The new harbour is here")
     proposal = model.predict(fitted, index, [asked])[0]
     assert proposal.items[0] == "p1"
@@ -55,7 +55,7 @@ def test_the_question_comes_first(fitted: Fitted, index: model.Index) -> None:
     assert list(proposal.scores) == sorted(proposal.scores, reverse=True)
 
 
-def test_equal_headlines_stay_as_given_and_rules_keep_the_whole_order(fitted: Fitted, index: model.Index) -> None:
+def test_equal_headlines_stay_as_given_and_rules_keep_the_whole_order(fitted: Fitted, index: Index) -> None:
     same = slate("A quiet day", "A quiet day", "A quiet day")
     assert model.predict(fitted, index, [same])[0].items == ("p0", "p1", "p2")
     mixed = slate("The old harbour", "Would you cross?")
@@ -63,13 +63,13 @@ def test_equal_headlines_stay_as_given_and_rules_keep_the_whole_order(fitted: Fi
     assert model.rules(None, [mixed])[0].scores == (0.0, 0.0)
 
 
-def test_the_order_of_packages_changes_no_score(fitted: Fitted, index: model.Index) -> None:
+def test_the_order_of_packages_changes_no_score(fitted: Fitted, index: Index) -> None:
     texts = ["The old harbour is here", "Would you cross the harbour?", "Bees"]
     here = model.predict(fitted, index, [slate(*texts)])[0].scores
     assert model.predict(fitted, index, [slate(*texts[::-1])])[0].scores == here
 
 
-def test_what_was_tested_lately_stands_back(fitted: Fitted, index: model.Index) -> None:
+def test_what_was_tested_lately_stands_back(fitted: Fitted, index: Index) -> None:
     known = "Would you cross the river river?"
     assert known in set(TABLES["packages"]["headline"])
     requests = [slate("The old harbour is here", known)]
@@ -119,7 +119,7 @@ def test_a_request_of_another_shape_is_refused_with_its_field(body: bytes, named
     ],
 )
 def test_requests_made_in_python_meet_the_same_limits(
-    fitted: Fitted, index: model.Index, request_: model.Request, named: str
+    fitted: Fitted, index: Index, request_: model.Request, named: str
 ) -> None:
     with pytest.raises(InputError, match=named):
         model.predict(fitted, index, [request_])
@@ -129,7 +129,7 @@ def test_requests_made_in_python_meet_the_same_limits(
 
 @settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text(min_size=1, max_size=40), min_size=2, max_size=6))
-def test_any_text_is_ranked(fitted: Fitted, index: model.Index, texts: list[str]) -> None:
+def test_any_text_is_ranked(fitted: Fitted, index: Index, texts: list[str]) -> None:
     proposal = model.predict(fitted, index, [slate(*texts)])[0]
     assert np.isfinite(proposal.scores).all()
     assert sorted(proposal.items) == sorted(f"p{at}" for at in range(len(texts)))
@@ -145,12 +145,12 @@ def test_an_outcome_is_a_click_or_rates(body: bytes) -> None:
 
 
 def test_kpi_is_the_click_rate_of_the_first() -> None:
-    decided = model.Decided(items=("a", "b"), scores=(1.0, 0.5))
+    decided = Decided(items=("a", "b"), scores=(1.0, 0.5))
     assert model.kpi(decided, model.Outcome(clicked="a")) == 1.0
     assert model.kpi(decided, model.Outcome(clicked="b")) == 0.0
     assert model.kpi(decided, model.Outcome()) == 0.0
     assert model.kpi(decided, model.Outcome(rates={"a": 0.02, "b": 0.05})) == 0.02
-    nothing = model.Decided(items=(), scores=(), overruled=("withheld",))
+    nothing = Decided(items=(), scores=(), overruled=("withheld",))
     assert model.kpi(nothing, model.Outcome(clicked="")) == model.kpi(nothing, model.Outcome(rates={"a": 0.1})) == 0.0
 
 
@@ -190,7 +190,7 @@ def test_segments_by_eye() -> None:
     assert found.loc["t000"].tolist() == ["picture or excerpt only", "2 to 4", "over 90"]
 
 
-def test_score_by_eye(fitted: Fitted, index: model.Index) -> None:
+def test_score_by_eye(fitted: Fitted, index: Index) -> None:
     truth = model.outcomes(TABLES, NOW, LATER, PARAMS)
     ours, rules = (model.score(how, index, truth).mean() for how in (fitted, None))
     assert ours["best_first"] == 1.0

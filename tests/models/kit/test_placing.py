@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -12,8 +11,8 @@ from hypothesis.extra import numpy as hnp
 from models.kit import placing
 
 
-def one(rates: Sequence[float], scores: Sequence[float]) -> pd.Series:
-    return placing.table(["t"] * len(rates), np.array(rates), np.array(scores, dtype=np.float64)).loc["t"]
+def one(rates: npt.ArrayLike, scores: npt.ArrayLike) -> pd.Series:
+    return placing.table(["t"] * len(np.array(rates)), np.array(rates), np.array(scores, dtype=np.float64)).loc["t"]
 
 
 def test_the_right_order_is_worth_one() -> None:
