@@ -134,6 +134,9 @@ def _taught(
     from scipy import sparse  # noqa: PLC0415 - the rules answer without it
 
     plain = [_kept(one, inside, recipe.least_texts) for one in looked]
+    if not any(len(part.kept) for part in plain):
+        expected = f"an n-gram that {recipe.least_texts} of {len(inside)} have"
+        raise ModelError("texts to learn from", expected=expected, got="none", do="take more history in")
     matrix = sparse.hstack([_matrix(one, part, inside, recipe) for one, part in zip(looked, plain, strict=True)])
     weights, bias = (_bayes if recipe.bayes else _machine)(matrix.tocsr(), spam[inside], recipe.cost)
     parts = np.split(_single(weights), np.cumsum([len(part.kept) for part in plain])[:-1])
