@@ -37,6 +37,7 @@ from records import Arm, Artifact, Record, ReleasePlan, Snapshot, digest_bytes
 ResultT = TypeVar("ResultT")
 log = logging.getLogger(__name__)
 CANDIDATE, ARTIFACT, CARD = "grownet.candidate", "grownet.artifact", "grownet.card"
+MANY = 10_000  # versions of one model, more than MLflow gives at once otherwise
 LOGGED = "models:/"  # before the id of a logged model, in the source of a version
 DESCRIPTION_CHARACTERS = 5000  # MLflow's column on a server's database; SQLite would take more
 DIGEST_CHARACTERS = 36  # MLflow's limit for the digest of a dataset; the whole one goes beside it
@@ -134,9 +135,10 @@ class Registry:
         """
 
         def write() -> tuple[str, ...]:
-            if not self._client.search_registered_models(f"name = '{model}'"):
-                return ()
-            return tuple(content for content, card in sorted(cards.items()) if self._described(model, content, card))
+            known = self._client.search_model_versions(f"name = '{model}'", max_results=MANY)
+            first = {one.tags.get(ARTIFACT): one for one in sorted(known, key=lambda one: -int(one.version))}
+            found = [(first[content], card) for content, card in sorted(cards.items()) if content in first]
+            return tuple(one.tags[ARTIFACT] for one, card in found if self._described(one, card))
 
         return self._patiently(f"the cards of {model}", write)
 
@@ -214,15 +216,14 @@ class Registry:
             model_id=logged.model_id,
         )
 
-    def _described(self, model: str, content: str, card: str) -> bool:
-        version = self._version(model, content)
-        if version is None or version.tags.get(CARD) == digest_bytes(card.encode()):
+    def _described(self, version: ModelVersion, card: str) -> bool:
+        if version.tags.get(CARD) == digest_bytes(card.encode()):
             return False
         with TemporaryDirectory() as folder:
             (Path(folder) / "card.md").write_text(card, encoding="utf-8")
             self._client.log_model_artifacts(version.source.removeprefix(LOGGED), folder)
-        self._client.update_model_version(model, version.version, _beginning(card))
-        self._client.set_model_version_tag(model, version.version, CARD, digest_bytes(card.encode()))
+        self._client.update_model_version(version.name, version.version, _beginning(card))
+        self._client.set_model_version_tag(version.name, version.version, CARD, digest_bytes(card.encode()))
         return True
 
     def _versions(self, model: str, content: str) -> list[ModelVersion]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from checks.gates import segments_of
-from records import Evidence, Outcome
+from records import Evidence
 from tasks.ballot_page import plain
 from tasks.evidence_page import Figure, figure, own_metrics, scored
 from tasks.origin import Origin, TableFacts
 from tasks.quoted import FAILURES, FAIRNESS, PURPOSE, QUALITY
 from tasks.sheet import Sheet, table
 from tasks.story import Chapter
-from tasks.telling import code, flat, percent, shown, timeline, votes
+from tasks.telling import code, flat, percent, shown, timeline, verdict, votes
 
 VALUE = 200  # characters of a parameter's value
 JUDGED = {
@@ -52,14 +52,6 @@ def card(made: Origin, chapter: Chapter) -> Sheet:
         footer=f"Model card of {made.name}, artifact {made.artifact[:12]}; evidence {found.digest[:12] if found else 'none yet'}.",
         verdict=(verdict(chapter), plain(f"{chapter.state}.".capitalize())),
     )
-
-
-def verdict(chapter: Chapter) -> Outcome:
-    """How the state of a version looks: green when it serves, red when it went, else undecided."""
-    if chapter.state == "serves":
-        return "pass"
-    gone = ("taken back", "rolled back", "discarded", "refused", "void", "expired")
-    return "fail" if chapter.state.startswith(gone) else "inconclusive"
 
 
 def _purpose(made: Origin, chapter: Chapter) -> Iterator[str]:
@@ -119,7 +111,7 @@ def _performance(made: Origin, chapter: Chapter, found: Evidence) -> Iterator[st
     yield ""
     subjects = found.metrics.get("subjects")
     if subjects is not None:
-        yield f"On one holdout, the same {subjects:,.0f} subjects for all; intervals are a paired bootstrap over subjects, 95 %. {code(made.metric)} decides at the gates, {code(made.kpi)} when it serves."
+        yield f"On one holdout, the same {subjects:,.0f} subjects for all; intervals are a paired bootstrap over subjects, 95 %; more is better in each. {code(made.metric)} decides at the gates, {code(made.kpi)} when it serves."
         yield ""
     differences = sorted(
         (name for name in found.metrics if " - " in name), key=lambda name: ("champion" not in name, name)

@@ -1,4 +1,4 @@
-"""The parts that model cards and release notes share: a name, a figure, parameters, a ballot, a version's timeline.
+"""The parts that model cards and release notes share: a state, a name, a figure, parameters, a ballot, a timeline.
 
 Pure. Whatever people wrote is escaped: a reason cannot become a heading or a link.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from records import Outcome
 from tasks.ballot_page import plain
 from tasks.evidence_page import Figure
 from tasks.sheet import table
@@ -17,6 +18,14 @@ from tasks.story import Asked, Chapter
 def code(text: str) -> str:
     """A name as it is written in code and configuration."""
     return f"`{' '.join(text.replace('`', chr(39)).split())}`".replace("|", "\\|")
+
+
+def verdict(chapter: Chapter) -> Outcome:
+    """How the state of a version looks: green when it serves, red when it went, else undecided."""
+    if chapter.state == "serves":
+        return "pass"
+    gone = ("taken back", "rolled back", "discarded", "refused", "void", "expired")
+    return "fail" if chapter.state.startswith(gone) else "inconclusive"
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from msgspec.structs import replace as with_
 
-from tasks.card import card, verdict
+from tasks.card import card
+from tasks.telling import verdict
 from tests.tasks import papers
 
 
