@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 
 from benchmarks import bundled
 from benchmarks.quality.spam import CUT
@@ -54,14 +55,19 @@ def main(argv: Sequence[str]) -> None:
 def search() -> Iterator[dict[str, Any]]:
     """Every point of the grid with its figures on the folds."""
     params, _ = configure(find("spam"), load().models["spam"])
-    table = bundled("spam")["messages"]
-    rows = mailbox.distinct(table[table["received_at"] < CUT])
+    rows = known()
     for looks in LOOKS:
         lesson = teaching.prepared(rows["text"].tolist(), rows["is_spam"].to_numpy(np.bool_), looks)
         for cost, least in itertools.product(COSTS, LEAST):
             recipe = msgspec.structs.replace(model.recipe(params), looks=looks, cost=cost, least_texts=least)
             brier, f1 = figures(lesson, recipe)
             yield {"looks": "+".join(looks), "cost": cost, "least_texts": least, "brier": brier, "f1": f1}
+
+
+def known() -> pd.DataFrame:
+    """The distinct texts of all messages before the holdout."""
+    table = bundled("spam")["messages"]
+    return mailbox.distinct(table[table["received_at"] < CUT])
 
 
 def figures(lesson: Lesson, recipe: Recipe) -> tuple[float, float]:
