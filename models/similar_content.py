@@ -35,7 +35,6 @@ MAX_PAGE, MAX_SESSION, MAX_K = 128, 500, 50
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Address = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PAGE)]
 DTYPES = {"string": "str", "int64": "int64", "float64": "float64"}
-Floats = npt.NDArray[np.float64]
 
 FEATURES: tuple[Feature, ...] = (
     Feature(name="subject", dtype="string", meaning="visitor pseudonym; empty for a row of the catalogue"),
@@ -142,7 +141,7 @@ def rules(index: Index | None, requests: Sequence[Request]) -> list[Proposal]:
         return [Proposal() for _ in requests]
     seen = [index.known(request.visitor, pages) for request, pages in zip(requests, named, strict=True)]
     values = sessions.popular(index, seen, [pages[0] if pages else "" for pages in named])
-    return _best(index.catalogue.pages, values, requests)
+    return sessions.ranked(index.catalogue.pages, values, _counts(requests))
 
 
 def decide(
@@ -170,9 +169,7 @@ def score(fitted: Fitted | None, index: Index, outcomes: pd.DataFrame) -> pd.Dat
     asked = {subject: sessions.hide(subject, pages) for subject, pages in seen.items()}
     requests = [Request(page=rest[-1], session=tuple(rest[:-1]), k=DEPTH) for rest, _ in asked.values()]
     answers = rules(index, requests) if fitted is None else predict(fitted, index, requests)
-    found = np.zeros((len(asked), DEPTH), dtype=np.bool_)
-    for row, answer, (_, hidden) in zip(found, answers, asked.values(), strict=True):
-        row[: len(answer.items)] = [item == hidden for item in answer.items[:DEPTH]]
+    found = sessions.found(answers, [hidden for _, hidden in asked.values()], DEPTH)
     ones = np.ones(len(asked))
     columns = {"hit_at_10": metrics.hit_at(found, DEPTH), "ndcg_at_10": metrics.ndcg_at(found, ones, DEPTH)}
     return pd.DataFrame(columns, index=pd.Index(list(asked), name="subject", dtype="str"))
@@ -269,11 +266,16 @@ def _ranked(fitted: Fitted, index: Index, requests: Sequence[Request]) -> list[P
     values = nextpage.scores(fitted, contexts)
     for row, context in zip(values, contexts, strict=True):
         row[context] = -np.inf
-    proposals = _best(fitted.pages, nextpage.shares(values), requests, np.isfinite(values))
+    values = np.where(np.isfinite(values), nextpage.shares(values), -np.inf)
+    proposals = sessions.ranked(fitted.pages, values, _counts(requests))
     strangers = [at for at, context in enumerate(contexts) if not len(context)]
     for at, proposal in zip(strangers, rules(index, [requests[at] for at in strangers]), strict=True):
         proposals[at] = proposal
     return proposals
+
+
+def _counts(requests: Sequence[Request]) -> list[int]:
+    return [request.k + SPARE for request in requests]
 
 
 def _context(fitted: Fitted, index: Index, request: Request) -> npt.NDArray[np.int64]:
@@ -281,22 +283,6 @@ def _context(fitted: Fitted, index: Index, request: Request) -> npt.NDArray[np.i
     own = (index.catalogue.pages[at] for at in index.of(request.visitor))
     found = {fitted.position.get(page, -1) for page in (*_named(request), *own)} - {-1}
     return np.array(sorted(found), dtype=np.int64)
-
-
-def _best(
-    pages: Sequence[str],
-    values: Floats,
-    requests: Sequence[Request],
-    allowed: npt.NDArray[np.bool_] | None = None,
-) -> list[Proposal]:
-    """The first pages of each row with their values; equal values in the order of `pages`."""
-    values = values if allowed is None else np.where(allowed, values, -np.inf)
-    chosen = neighbours.top(values, max((request.k for request in requests), default=0) + SPARE)
-    proposals = []
-    for row, best, request in zip(values, chosen, requests, strict=True):
-        kept = best[: request.k + SPARE]
-        proposals.append(Proposal(items=tuple(pages[at] for at in kept), scores=tuple(row[kept].tolist())))
-    return proposals
 
 
 def _named(request: Request) -> list[str]:

@@ -120,8 +120,9 @@ def lessons(sessions: Iterable[Sequence[int]], size: int) -> Lessons:
             found.setdefault(kind[:at] + kind[at + 1 :], Counter())[page] += times
     ordered = sorted(found)
     rows = [(row, page, times) for row, key in enumerate(ordered) for page, times in sorted(found[key].items())]
-    row, page, times = np.array(rows, dtype=np.int64).reshape(-1, 3).T
-    left_out = sp.csr_array((times.astype(np.float32), (row, page)), shape=(len(ordered), size))
+    table = np.array(rows, dtype=np.int64).reshape(-1, 3)
+    counts = table[:, 2].astype(np.float32)
+    left_out = sp.csr_array((counts, (table[:, 0], table[:, 1])), shape=(len(ordered), size))
     return Lessons([np.array(key, dtype=np.int64) for key in ordered], left_out)
 
 
@@ -202,11 +203,17 @@ def _descend(weights: list[Matrix], bias: Matrix, taught: Lessons, recipe: Recip
             slopes = _slopes(weights, bias, given[chosen], taught.left_out[chosen], recipe.decay)
             rate = recipe.rate * (1 - done / steps)
             done += 1
-            for weight, mean, square, slope in zip(weights, means, squares, slopes, strict=True):
-                mean += (1 - FIRST) * (slope - mean)
-                square += (1 - SECOND) * (slope * slope - square)
-                scale = np.sqrt(square / (1 - SECOND**done)) + TINY
-                weight -= (rate * (mean / (1 - FIRST**done)) / scale).astype(np.float32)
+            for parts in zip(weights, means, squares, slopes, strict=True):
+                _step(*parts, (rate, done))
+
+
+def _step(weight: Matrix, mean: Matrix, square: Matrix, slope: Matrix, at: tuple[float, int]) -> None:
+    """One step of Adam, in place; `at` is the rate and the number of the step."""
+    rate, done = at
+    mean += (1 - FIRST) * (slope - mean)
+    square += (1 - SECOND) * (slope * slope - square)
+    scale = np.sqrt(square / (1 - SECOND**done)) + TINY
+    weight -= (rate * (mean / (1 - FIRST**done)) / scale).astype(np.float32)
 
 
 def _slopes(

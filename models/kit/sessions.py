@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from errors import SchemaError
-from models.kit import split
+from models.contract import Proposal
+from models.kit import neighbours, split
 
 CATALOGUE = ""  # the subject of a catalogue row
 COLUMNS = ("visitor", "page", "title", "seen_at")
@@ -167,6 +168,23 @@ def popular(found: Index, seen: Sequence[set[int]], near: Sequence[str]) -> Floa
             row[members[catalogue.families[at]]] += 1.0
         row[list(own)] = -np.inf
     return values
+
+
+def ranked(pages: Sequence[str], values: Floats, counts: Sequence[int]) -> list[Proposal]:
+    """The first pages of each row with their values; equal values in the order of `pages`."""
+    proposals = []
+    for row, best, count in zip(values, neighbours.top(values, max(counts, default=0)), counts, strict=True):
+        kept = best[:count]
+        proposals.append(Proposal(items=tuple(pages[at] for at in kept), scores=tuple(row[kept].tolist())))
+    return proposals
+
+
+def found(answers: Sequence[Proposal], hidden: Sequence[str], depth: int) -> npt.NDArray[np.bool_]:
+    """Whether each of the first places of each answer holds its hidden page. Shape (answers, depth)."""
+    table = np.zeros((len(answers), depth), dtype=np.bool_)
+    for row, answer, page in zip(table, answers, hidden, strict=True):
+        row[: len(answer.items)] = [item == page for item in answer.items[:depth]]
+    return table
 
 
 def _members(catalogue: Catalogue) -> Mapping[str, list[int]]:
