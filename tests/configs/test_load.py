@@ -92,6 +92,11 @@ def test_settings_derive_what_is_not_given(tmp_path: Path) -> None:
     assert chosen.prefect_ui_url == "http://127.0.0.1:1234"
 
 
+def test_release_notes_go_below_home_or_where_people_keep_them(tmp_path: Path) -> None:
+    assert settings({"GROWNET_HOME": str(tmp_path)}).releases == tmp_path / "releases"
+    assert settings({"GROWNET_RELEASES": "docs/releases"}).releases == Path("docs/releases").resolve()
+
+
 def test_the_digest_changes_with_a_decision_and_with_nothing_else(folder: Path) -> None:
     before = config_digest(load(folder), "recommendation")
     assert config_digest(load(folder), "recommendation") == before
