@@ -71,7 +71,12 @@ def decided(proposal: Proposal, row: npt.NDArray[np.float64] | None, policy: Pol
     forbidden = _forbidden(proposal, row, policy)
     allowed = [at for at, name in enumerate(proposal.items) if name not in forbidden]
     if not allowed:  # a rule invents no item
-        return Decided(items=(), scores=(), value=proposal.value, overruled=tuple(sorted(set(forbidden.values()))))
+        return Decided(
+            items=(),
+            scores=(),
+            value=proposal.value,
+            overruled=tuple(sorted({forbidden[name] for name in proposal.items})),
+        )
     at = allowed[0]
     value = proposal.value if proposal.items[at] != UNKNOWN else proposal.scores[at]
     overruled = tuple(sorted({forbidden[name] for name in proposal.items[:at]}))
