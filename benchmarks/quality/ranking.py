@@ -31,9 +31,10 @@ END = datetime(2014, 8, 17, tzinfo=UTC) + INSTANT
 STEP = timedelta(days=28)  # between two trainings, as the cadence has it
 ERRATUM = (datetime(2013, 6, 30, tzinfo=UTC), datetime(2014, 1, 12, tzinfo=UTC) + INSTANT)  # weeks it touches
 RIVAL_RIDGE = 10.0  # of 1, 3, 10, 30: best NDCG@10 on the 26 weeks before the holdout
-SAMPLES, WIDTH, DRAWS, SEED = 2000, 160, 20, 1
+SAMPLES, WIDTH, DRAWS, SEED = 2000, 190, 20, 1
 SHOWN = ("ndcg_at_10", "best_first", "first_ctr", "first_lift", "kept")
 COMPARED = ("ndcg_at_10", "best_first", "first_lift")
+HEADS = ("tests", "NDCG@10", "best", "first CTR", "lift", "kept", "ours - it: NDCG@10", "best", "lift")
 Floats = npt.NDArray[np.float64]
 
 
@@ -166,6 +167,7 @@ def _rivals(known: pd.DataFrame, truth: pd.DataFrame) -> dict[str, Floats]:
         "random": np.zeros(len(truth)),
         "oracle": _rates(truth),
         "longest headline": truth["headline"].str.len().to_numpy(np.float64),
+        "words, ridge as it comes": words(known, truth, ridge=1.0),
         "words, ridge": words(known, truth),
         "letters, ridge": words(known, truth, "char_wb"),
         "traits, lambdarank": lambdarank(known, truth),
@@ -229,18 +231,18 @@ def _rates(truth: pd.DataFrame) -> Floats:
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Table:
     table = Table(title=title, title_justify="left")
-    keys = [key for key in rows[0] if key != "name"]
-    for at, head in enumerate(["", *keys]):
-        table.add_column(head, justify="right" if at else "left")
+    for at, head in enumerate(["", *HEADS]):
+        table.add_column(head, justify="right" if at else "left", no_wrap=True)
     for row in rows:
-        table.add_row(row["name"], *(_written(row[key]) for key in keys))
+        table.add_row(row["name"], *(_written(value) for key, value in row.items() if key != "name"))
     return table
 
 
 def _written(value: Any) -> str:
     if isinstance(value, list):
-        return " ".join(_written(one) for one in value)
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+        low, mean, high = value
+        return "" if not any(value) else f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"
+    return f"{value:.4f}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def _round(value: float) -> float | None:

@@ -24,6 +24,7 @@ from records import digest_bytes
 HEAD = "model.json"
 WIDTH = len(headlines.NAMES)
 FEW = 2  # headlines that must share a piece: one alone teaches nothing about others
+SHORTEST = 1e-9  # a headline without a known piece has a length of nothing
 LEAST_DEVIATION = 1e-9  # a column that varies less is constant
 ROUNDS, TOLERANCE = 100, 1e-7  # of the solver (LSMR, Fong and Saunders 2011)
 LEAST_PACKAGES = 50  # fewer teach nothing about texts
@@ -78,7 +79,7 @@ def score(fitted: Fitted, texts: Sequence[str]) -> Floats:
         return np.array([len(text) for text in texts], dtype=np.float64)
     idf = fitted.arrays["idf"]
     counted = headlines.pieces(texts, int(np.log2(len(idf))), fitted.longest, fitted.kind)
-    by_pieces = _weighed(counted, idf) @ fitted.arrays["pieces"]
+    by_pieces = _worth(counted, idf, fitted.arrays["pieces"])
     by_traits = (headlines.traits(texts) * fitted.arrays["traits"]).sum(axis=1)
     return np.asarray(by_pieces + by_traits, dtype=np.float64)
 
@@ -137,7 +138,16 @@ def _weighed(counted: Any, idf: Floats) -> Any:
 
     made = counted @ sparse.diags_array(idf)
     lengths = np.sqrt(made.multiply(made).sum(axis=1))
-    return sparse.diags_array(1.0 / np.maximum(lengths, 1e-9)) @ made
+    return sparse.diags_array(1.0 / np.maximum(lengths, SHORTEST)) @ made
+
+
+def _worth(counted: Any, idf: Floats, coefficients: Floats) -> Floats:
+    """`_weighed(counted, idf) @ coefficients` without the matrix between: a tenth of the time for one slate."""
+    rows = np.repeat(np.arange(counted.shape[0]), np.diff(counted.indptr))
+    values = counted.data * idf[counted.indices]
+    lengths = np.sqrt(np.bincount(rows, values**2, minlength=counted.shape[0]))
+    sums = np.bincount(rows, values * coefficients[counted.indices], minlength=counted.shape[0])
+    return np.asarray(sums / np.maximum(lengths, SHORTEST))
 
 
 def _ridge(rows: Any, frame: pd.DataFrame, ridge: float) -> Floats:

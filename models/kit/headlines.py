@@ -94,15 +94,20 @@ def pieces(headlines: Sequence[str], bits: int, longest: int, unit: Unit = "lett
     that share a column are counted together.
     """
     from scipy import sparse  # noqa: PLC0415 - the rules answer without it
-    from sklearn.feature_extraction.text import HashingVectorizer  # noqa: PLC0415
 
-    kind, least = ("char_wb", 2) if unit == "letters" else ("word", 1)
-    hasher = HashingVectorizer(
-        analyzer=kind, ngram_range=(least, longest), n_features=2**bits, alternate_sign=False, norm=None
-    )
-    counted = sparse.csr_array(hasher.transform(headlines))
+    counted = sparse.csr_array(_hasher(bits, longest, unit).transform(headlines))
     counted.data = 1.0 + np.log(counted.data)
     return counted
+
+
+@functools.lru_cache(maxsize=16)
+def _hasher(bits: int, longest: int, unit: Unit) -> Any:
+    from sklearn.feature_extraction.text import HashingVectorizer  # noqa: PLC0415 - the rules answer without it
+
+    kind, least = ("char_wb", 2) if unit == "letters" else ("word", 1)
+    return HashingVectorizer(
+        analyzer=kind, ngram_range=(least, longest), n_features=2**bits, alternate_sign=False, norm=None
+    )
 
 
 @functools.lru_cache(maxsize=65_536)

@@ -12,7 +12,7 @@ import pytest
 from configs.load import load
 from errors import ModelError, TamperError
 from models.contract import configure, find
-from models.kit import appeal, contests
+from models.kit import appeal, contests, headlines
 
 NOW = datetime(2014, 1, 5, tzinfo=UTC)
 LEARNER = msgspec.structs.replace(configure(find("ranking"), load().models["ranking"])[0].learner, bits=10)
@@ -58,6 +58,14 @@ def test_a_score_does_not_hang_on_its_neighbours(fitted: appeal.Fitted) -> None:
     together = appeal.score(fitted, texts)
     assert together.tolist() == [appeal.score(fitted, [text])[0] for text in texts]
     assert together.tolist() == appeal.score(fitted, texts[::-1])[::-1].tolist()
+
+
+def test_the_quick_way_to_score_is_the_product_it_stands_for(fitted: appeal.Fitted) -> None:
+    texts = ["Would you cross the river?", "?", "The old bridge is here"]
+    counted = headlines.pieces(texts, 10, fitted.longest)
+    idf, coefficients = fitted.arrays["idf"], fitted.arrays["pieces"]
+    slow = appeal._weighed(counted, idf) @ coefficients
+    np.testing.assert_allclose(appeal._worth(counted, idf, coefficients), slow, rtol=1e-12)
 
 
 def test_the_fortune_of_a_test_teaches_nothing_about_its_texts() -> None:
