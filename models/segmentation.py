@@ -18,7 +18,7 @@ import pandas as pd
 
 from errors import InputError
 from models.contract import Decided, Feature, Past, Proposal, Tables
-from models.kit import groups, rfm, standings
+from models.kit import groups, orders, rfm, standings
 from models.kit.groups import Fitted, Recipe, Seen
 from models.kit.standings import Index, Rates
 
@@ -93,9 +93,9 @@ def outcomes(tables: Tables, start: datetime, end: datetime, params: Params) -> 
     No row for a window without length: nothing could have happened in it.
     """
     del params
-    table = tables["orders"]
-    known = standings.known(table, start) if start < end else []
-    bought = standings.buyers(table, start, end) if known else set()
+    clean = orders.cleaned(tables["orders"], max(start, end))
+    known = standings.known(clean, start) if start < end else []
+    bought = standings.buyers(clean, start, end) if known else set()
     frame = pd.DataFrame({"subject": known, "purchased": [subject in bought for subject in known]})
     return frame.astype({"subject": "str", "purchased": "bool"})
 
@@ -211,13 +211,13 @@ def past(tables: Tables, start: datetime, end: datetime, params: Params) -> list
 
     The outcome is that of the rows given; one whose `due` lies after them is not known yet.
     """
-    table, horizon = tables["orders"], timedelta(days=params.horizon_days)
-    found = []
+    horizon, found = timedelta(days=params.horizon_days), []
+    clean = orders.cleaned(tables["orders"], end + horizon)
     for time in standings.waves(start, end, WAVE_DAYS):
-        bought = standings.buyers(table, time, time + horizon)
+        bought = standings.buyers(clean, time, time + horizon)
         found += [
             Past(time=time, request=Request(customer=who), outcome=Outcome(purchased=who in bought), due=time + horizon)
-            for who in standings.known(table, time)
+            for who in standings.known(clean, time)
         ]
     return found
 
@@ -283,12 +283,12 @@ def _forbidden(index: Index | None, request: Request, policy: Policy) -> dict[st
     at = index.at(request.customer) if index is not None else -1
     if index is None or at < 0:
         return {}
-    recency, orders, _, tenure = index.values[at].tolist()
+    recency, ordered, _, tenure = index.values[at].tolist()
     if recency > policy.unknown_after_days:
         return dict.fromkeys(groups.PLACES, "no_recent_data")
-    if orders == 1 and tenure <= policy.new_days:
+    if ordered == 1 and tenure <= policy.new_days:
         return dict.fromkeys(set(groups.PLACES) - {rfm.NEW}, "newcomer")
-    if orders < policy.loyal_orders:
+    if ordered < policy.loyal_orders:
         return dict.fromkeys((rfm.LOYAL, rfm.REGULAR), "too_few_orders")
     return {}
 

@@ -46,7 +46,24 @@ def purchases(orders: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
     Raises:
         SchemaError: when a column is missing.
     """
-    bought, taken_back = _sides(orders, as_of)
+    return netted(cleaned(orders, as_of), as_of)
+
+
+def cleaned(orders: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """Clean lines strictly before `as_of`, cancellations among them: what `netted` needs for it and any earlier moment.
+
+    Raises:
+        SchemaError: when a column is missing.
+    """
+    missing = [name for name in COLUMNS if name not in orders.columns]
+    if missing:
+        raise SchemaError("table orders", expected=f"columns {list(COLUMNS)}", got=f"none named {missing}")
+    return _tidy(split.before(orders, EVENT_TIME, as_of))
+
+
+def netted(lines: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """`purchases` from lines of `cleaned` at `as_of` or later; who looks at many moments cleans once."""
+    bought, taken_back = _sides(split.before(lines, "time", as_of))
     bought["units"] = net(bought, taken_back)
     return bought[bought["units"] > 0].reset_index(drop=True)
 
@@ -64,7 +81,7 @@ def movements(orders: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
     Raises:
         SchemaError: when a column is missing.
     """
-    bought, taken_back = _sides(orders, as_of)
+    bought, taken_back = _sides(cleaned(orders, as_of))
     rows, by, amounts = _takings(bought, taken_back)
     gross = bought[["item", "time", "units", "price"]].rename(columns={"time": "sold"})
     back = gross.iloc[rows].assign(units=-amounts, known=taken_back["time"].iloc[by].array)
@@ -83,12 +100,8 @@ def net(bought: pd.DataFrame, taken_back: pd.DataFrame) -> Floats:
     return units
 
 
-def _sides(orders: pd.DataFrame, as_of: datetime) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Clean purchase lines before `as_of` with their gross units, and clean lines of cancellations."""
-    missing = [name for name in COLUMNS if name not in orders.columns]
-    if missing:
-        raise SchemaError("table orders", expected=f"columns {list(COLUMNS)}", got=f"none named {missing}")
-    lines = _tidy(split.before(orders, EVENT_TIME, as_of))
+def _sides(lines: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Of clean lines the purchases with their gross units, and the cancellations."""
     cancelled = _flag(lines["invoice"], lambda invoice: invoice.startswith("C"))
     bought = lines[~cancelled & (lines["units"] > 0)].reset_index(drop=True)
     return bought, lines[cancelled & (lines["units"] < 0)]
@@ -107,8 +120,8 @@ def _takings(bought: pd.DataFrame, taken_back: pd.DataFrame) -> tuple[Rows, Rows
         first,
         last,
         taken_back["time"].dt.tz_localize(None).to_numpy(),
-        -taken_back["units"],
-        taken_back["subject"].isna(),
+        (-taken_back["units"]).tolist(),
+        taken_back["subject"].isna().tolist(),
         strict=True,
     )
     taken: list[tuple[int, int, float]] = []
@@ -165,7 +178,7 @@ def _tidy(orders: pd.DataFrame) -> pd.DataFrame:
 def _coded(column: pd.Series, *, upper: bool = True) -> pd.Categorical:
     """The column as a categorical of stripped names in sorted order; null stays null."""
     codes, raw = pd.factorize(column)
-    names = [str(name).strip().upper() if upper else str(name) for name in raw]
+    names = [str(name).strip().upper() if upper else str(name) for name in raw.tolist()]
     categories = sorted(set(names))
     position = {name: at for at, name in enumerate(categories)}
     lookup = np.array([position[name] for name in names] + [-1], dtype=np.int64)
@@ -174,5 +187,5 @@ def _coded(column: pd.Series, *, upper: bool = True) -> pd.Categorical:
 
 def _flag(column: pd.Series, test: Callable[[str], bool]) -> npt.NDArray[np.bool_]:
     """`test` of each value, asked once for each category; null is False."""
-    answers = np.array([test(name) for name in column.cat.categories] + [False], dtype=np.bool_)
+    answers = np.array([test(name) for name in column.cat.categories.tolist()] + [False], dtype=np.bool_)
     return np.asarray(answers[column.cat.codes.to_numpy()])

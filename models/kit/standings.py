@@ -53,23 +53,24 @@ def standings(table: pd.DataFrame, as_of: datetime, horizon_days: int) -> pd.Dat
     What was known a horizon ago is what was known then: a cancellation that came later does not count in it.
     """
     earlier = (split.utc(as_of) - pd.Timedelta(days=horizon_days)).to_pydatetime()
-    lines = orders.purchases(table, as_of)
+    clean = orders.cleaned(table, as_of)
+    lines = orders.netted(clean, as_of)
     now = _standing(lines, as_of).assign(days_ago=0, bought=OPEN)
-    before = _standing(orders.purchases(table, earlier), earlier)
+    before = _standing(orders.netted(clean, earlier), earlier)
     again = before["subject"].isin(_customers(split.within(lines, "time", earlier, as_of)))
     before = before.assign(days_ago=horizon_days, bought=np.where(again, YES, NO))
     kinds = {"subject": "str", "days_ago": "int64", "orders": "int64", "country": "str", "bought": "str"}
     return pd.concat([now, before], ignore_index=True)[list(COLUMNS)].astype(kinds)
 
 
-def buyers(table: pd.DataFrame, start: datetime, end: datetime) -> set[str]:
-    """Customers with a net purchase in [start, end), seen at `end`."""
-    return set(_customers(split.within(orders.purchases(table, end), "time", start, end)))
+def buyers(clean: pd.DataFrame, start: datetime, end: datetime) -> set[str]:
+    """Customers with a net purchase in [start, end), seen at `end`; `clean` of `orders.cleaned` at `end` or later."""
+    return set(_customers(split.within(orders.netted(clean, end), "time", start, end)))
 
 
-def known(table: pd.DataFrame, as_of: datetime) -> list[str]:
-    """Customers with a net purchase before `as_of`, sorted."""
-    return _customers(orders.purchases(table, as_of))
+def known(clean: pd.DataFrame, as_of: datetime) -> list[str]:
+    """Customers with a net purchase before `as_of`, sorted; `clean` of `orders.cleaned` at `as_of` or later."""
+    return _customers(orders.netted(clean, as_of))
 
 
 def waves(start: datetime, end: datetime, days: int) -> list[datetime]:

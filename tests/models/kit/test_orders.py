@@ -194,3 +194,16 @@ def test_movements_known_before_a_moment_are_the_purchases_as_of_it() -> None:
         then = orders.purchases(lines, moment).groupby("time")["units"].sum()
         assert seen[seen > 0].to_dict() == then.to_dict(), minute
     assert (moved["known"] >= moved["sold"]).all()
+
+
+@pytest.mark.parametrize("minutes", [0, 1, 15, 30, 31, 50, 10_000])
+def test_cleaned_once_any_earlier_moment_is_what_it_was(minutes: float) -> None:
+    """Cancellations, repeated lines and an item that comes late: sliced after cleaning as cleaned after slicing."""
+    whole = table(
+        line(0), line(0), line(10, units=4), cancel(30, units=-4), line(20, item="85123a", customer=None),
+        line(40, item="99999"), cancel(50, units=-6), line(15, customer="bob", country="France"),
+    )  # fmt: skip
+    as_of = START + timedelta(minutes=minutes)
+    sliced, alone = orders.netted(orders.cleaned(whole, LATER), as_of), orders.purchases(whole, as_of)
+    kinds = dict.fromkeys(("invoice", "item", "subject", "country"), "str")
+    pd.testing.assert_frame_equal(sliced.astype(kinds), alone.astype(kinds))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from errors import SchemaError, UsageError
-from models.kit import standings
+from models.kit import orders, standings
 
 NOW = datetime(2011, 6, 1, tzinfo=UTC)
 HORIZON = 28
@@ -63,12 +63,12 @@ def test_a_cancellation_after_the_earlier_moment_does_not_reach_back() -> None:
 def test_orders_without_a_customer_are_nobodys() -> None:
     nobody = SHOP.assign(customer_id=None)
     assert standings.standings(nobody, NOW, HORIZON).empty
-    assert standings.buyers(nobody, NOW - timedelta(days=99), NOW) == set()
+    assert standings.buyers(orders.cleaned(nobody, NOW), NOW - timedelta(days=99), NOW) == set()
 
 
 def test_buyers_of_a_window_do_not_include_its_end() -> None:
-    assert standings.buyers(SHOP, NOW - timedelta(days=10), NOW - timedelta(days=5)) == {"ada"}
-    assert standings.known(SHOP, NOW - timedelta(days=5)) == ["ada", "bob"]
+    assert standings.buyers(orders.cleaned(SHOP, NOW), NOW - timedelta(days=10), NOW - timedelta(days=5)) == {"ada"}
+    assert standings.known(orders.cleaned(SHOP, NOW), NOW - timedelta(days=5)) == ["ada", "bob"]
 
 
 def test_waves_start_at_the_start_and_end_before_the_end() -> None:
