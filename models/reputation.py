@@ -273,7 +273,7 @@ def _lessons(known: Events, as_of: datetime, params: Params) -> Lessons:
             got=f"{sum(map(len, again))} newcomers",
             do="take more history in",
         )
-    return Lessons(seen=np.concatenate(seen), again=np.concatenate(again), weights=np.concatenate(weights))
+    return trust.lessons(seen, again, weights)
 
 
 def _limited(fitted: Fitted, known: Events, as_of: datetime, params: Params) -> Fitted:

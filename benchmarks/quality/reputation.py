@@ -105,8 +105,10 @@ def relabelled(
         weight = 0.5 ** ((at - QUARTER - moment).days / params.learner.half_life_days)
         parts.append((contributors.numbers(seen), truth, np.full(len(seen), weight)))
         moment -= timedelta(days=params.step_days)
-    rows, labels, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return {name: Lessons(seen=rows, again=labels[:, at], weights=weights) for at, name in enumerate(columns)}
+    seen_all, truths, weights = zip(*parts, strict=True)
+    return {
+        name: trust.lessons(seen_all, [truth[:, at] for truth in truths], weights) for at, name in enumerate(columns)
+    }
 
 
 def contest(cohorts: Sequence[Cohort], scored: Sequence[Scores], samples: int = SAMPLES) -> list[dict[str, Any]]:

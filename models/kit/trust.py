@@ -31,6 +31,7 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Floats = npt.NDArray[np.float64]
+Truth = npt.NDArray[np.bool_]
 
 
 class Learner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,7 +52,7 @@ class Lessons(msgspec.Struct, frozen=True, kw_only=True):
     """What is learned from: one row per contributor and past moment."""
 
     seen: Floats  # (rows x NUMBERS), as of then
-    again: npt.NDArray[np.bool_]
+    again: Truth
     weights: Floats
 
 
@@ -70,6 +71,13 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str = ""  # of the trees
     text: bytes = b""
     booster: Any = None  # lightgbm.Booster
+
+
+def lessons(seen: Sequence[Floats], again: Sequence[Truth], weights: Sequence[Floats]) -> Lessons:
+    """The lessons of all moments in an order of their own values: which pseudonym somebody has changes nothing learned."""
+    rows, labels, counts = np.concatenate(seen), np.concatenate(again), np.concatenate(weights)
+    order = np.lexsort((labels, counts, *rows.T))
+    return Lessons(seen=rows[order], again=labels[order], weights=counts[order])
 
 
 def learn(lessons: Lessons, learner: Learner, seed: int, inputs: Sequence[str] = tuple(INPUTS)) -> Fitted:

@@ -84,6 +84,13 @@ def test_the_future_changes_nothing_learned(shop: dict[str, pd.DataFrame]) -> No
     assert model.dump(model.fit(known, as_of, QUICK, 1)) == model.dump(model.fit(shop, as_of, QUICK, 1))
 
 
+def test_which_pseudonym_somebody_has_changes_nothing_learned(shop: dict[str, pd.DataFrame], fitted: Fitted) -> None:
+    """Keys of pseudonyms rotate; the model and its figures stay."""
+    columns = {"users": "id", "posts": "owner_user_id", "badges": "user_id"}
+    turned = {alias: shop[alias].assign(**{who: shop[alias][who].str[::-1]}) for alias, who in columns.items()}
+    assert model.dump(model.fit(turned, NOW, QUICK, 1)) == model.dump(fitted)
+
+
 def test_only_one_total_enters_the_table_and_it_says_that_it_is_a_label() -> None:
     posts = CONFIG.datasets["stats_posts"]
     totals = {"view_count", "answer_count", "comment_count", "favorite_count", "last_editor_user_id"}
