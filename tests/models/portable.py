@@ -10,14 +10,15 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 ABSENT = {"prefect", "mlflow", "evidently", "great_expectations"}
-ROWS = 6_000  # of each table, about
 ASKED = 20
+LEARNED = 2.5  # holdouts of history are learned from, the fewest that every model can begin with
 
 
 class Absent(MetaPathFinder):
@@ -37,8 +38,11 @@ def once(name: str, folder: Path) -> dict[str, Any]:
     started, case = time.process_time(), case_of(name)
     model, gates = case.model, case.config.gates.model_copy(update={"bootstrap_samples": 100, "backtest_windows": 1})
     recipe = case.config.model_copy(update={"gates": gates})
-    trial = Trial(model, case.tables, case.times, case.params, recipe.seed)
-    moments = split(max(case.tables[key][time_].max() for key, time_ in case.times.items()), recipe.split)
+    newest = max(case.tables[key][column].max() for key, column in case.times.items())
+    moments = split(newest, recipe.split)
+    since = moments.cut - LEARNED * timedelta(days=recipe.split.holdout_days)
+    tables = {key: frame[frame[case.times[key]] >= since] for key, frame in case.tables.items()}
+    trial = Trial(model, tables, case.times, case.params, recipe.seed)
     fitted = trial.fit(moments.cut)
     found = measure(trial, fitted, Rival(), recipe, moments)
     for file, data in model.dump(fitted).items():
@@ -64,9 +68,7 @@ def once(name: str, folder: Path) -> dict[str, Any]:
 
 def main(folder: Path) -> None:
     from models.contract import names
-    from tests.models import conftest
 
-    conftest.ROWS = ROWS
     for name in names():
         print(json.dumps(once(name, folder / name)), flush=True)
 
