@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zlib import crc32
 
@@ -16,7 +16,7 @@ import pytest
 from checks.redact import redact
 from configs.load import load
 from configs.schema import Dataset, ModelConfig
-from models.contract import Model, configure, find, names
+from models.contract import Model, Past, configure, find, names
 from tasks.sources import file_chunks
 
 ROWS = 12_000  # of each table, about: whole histories of some subjects
@@ -42,6 +42,11 @@ class Case:
     @functools.cached_property
     def fitted(self) -> Any:
         return self.model.fit(self.tables, self.as_of, self.params, self.config.seed)
+
+    @functools.cached_property
+    def past(self) -> list[Past]:
+        """Of four weeks."""
+        return self.model.past(self.tables, self.as_of - timedelta(days=28), self.as_of, self.params)
 
 
 @functools.cache

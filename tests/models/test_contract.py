@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from errors import ConfigError, TamperError
-from models.contract import Decided, Model, Past, Proposal, configure, feature_digest, names
+from models.contract import Decided, Model, Proposal, configure, feature_digest, names
 from tasks.reference import SAID
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def test_features_are_as_declared(case: Case) -> None:
             assert column.between(feature.low, feature.high).all(), feature.name
 
 
-def test_row_order_does_not_matter(case: Case) -> None:
+def test_the_same_rows_in_any_order_give_the_same_features_and_the_same_bytes(case: Case) -> None:
     turned = {name: frame.sample(frac=1, random_state=5) for name, frame in case.tables.items()}
     again = case.model.build(turned, case.as_of, case.params)
     pd.testing.assert_frame_equal(ordered(again), ordered(case.features))
@@ -83,7 +83,7 @@ def test_row_order_does_not_matter(case: Case) -> None:
 
 
 @settings(
-    max_examples=12,
+    max_examples=6,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],  # a share and a seed are as small as they get: shrinking them only takes minutes
@@ -110,11 +110,6 @@ def disturbed(frame: pd.DataFrame, time: str, as_of: Any, seed: int) -> pd.DataF
 
 def ordered(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values(list(frame.columns)).reset_index(drop=True)
-
-
-def test_the_same_input_gives_the_same_bytes(case: Case) -> None:
-    again = case.model.fit(case.tables, case.as_of, case.params, case.config.seed)
-    assert case.model.dump(again) == case.model.dump(case.fitted)
 
 
 def test_artifact_is_no_pickle_and_answers_the_same_when_loaded(case: Case) -> None:
@@ -290,7 +285,7 @@ def test_what_is_watched_has_a_meaning_a_range_and_no_subject(case: Case) -> Non
 
 def test_requests_are_observed_as_declared(case: Case) -> None:
     index = case.model.index(case.features)
-    requests = [*case.model.example(), *(one.request for one in the_past(case)[:200])]
+    requests = [*case.model.example(), *(one.request for one in case.past[:200])]
     frame = case.model.observe(index, requests)
     assert list(frame.columns) == [feature.name for feature in case.model.WATCHED]
     assert len(frame) == len(requests)
@@ -304,7 +299,7 @@ def test_requests_are_observed_as_declared(case: Case) -> None:
 
 def test_a_request_is_observed_alone_as_among_others_and_nobody_is_named(case: Case) -> None:
     index = case.model.index(case.features)
-    requests = [*case.model.example(), *(one.request for one in the_past(case)[:20])]
+    requests = [*case.model.example(), *(one.request for one in case.past[:20])]
     frame = case.model.observe(index, requests)
     alone = pd.concat([case.model.observe(index, [request]) for request in requests], ignore_index=True)
     pd.testing.assert_frame_equal(alone, frame)
@@ -318,12 +313,8 @@ def test_a_request_is_observed_alone_as_among_others_and_nobody_is_named(case: C
     assert not subjects & {str(value) for name in frame.columns for value in frame[name].dropna()}
 
 
-def the_past(case: Case) -> list[Past]:
-    return case.model.past(case.tables, case.as_of - timedelta(days=28), case.as_of, case.params)
-
-
 def test_the_past_lies_in_its_window_and_asks_what_it_could(case: Case) -> None:
-    start, found = case.as_of - timedelta(days=28), the_past(case)
+    start, found = case.as_of - timedelta(days=28), case.past
     assert found
     assert [one.time for one in found] == sorted(one.time for one in found)
     for one in found:
@@ -347,5 +338,5 @@ def test_the_future_changes_no_request_of_the_past(case: Case) -> None:
     """Without later rows fewer outcomes may be due, but what was asked stays what it was."""
     known = {alias: frame[frame[case.times[alias]] < case.as_of] for alias, frame in case.tables.items()}
     then = case.model.past(known, case.as_of - timedelta(days=28), case.as_of, case.params)
-    now = [(one.time, one.request) for one in the_past(case)]
-    assert all((one.time, one.request) in now for one in then)
+    now = {(one.time, msgspec.json.encode(one.request)) for one in case.past}
+    assert {(one.time, msgspec.json.encode(one.request)) for one in then} <= now

@@ -299,7 +299,7 @@ def test_it_beats_its_baselines_and_the_rules_on_the_real_holdout() -> None:
     assert set(fitted.names) == {rfm.LOYAL, rfm.REGULAR, rfm.NEW, rfm.LAPSING, rfm.LOST}
     assert min(fitted.shares) > 0.05
     assert fitted.stability is not None
-    assert fitted.stability > 0.85
+    assert fitted.stability > 0.9
     assert ours["silhouette"].mean() > 0.3
     rivals = {**model.baselines(tables, CUT, PARAMS, RECIPE.seed), "rules": None}
     for name, rival in rivals.items():
