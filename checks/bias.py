@@ -1,7 +1,7 @@
 """What a bias audit says: whether a segment of subjects is served further from the whole than allowed.
 
-Pure: per-subject values and segments in, an answer with its figures out. The same rule as the gate `bias`, so that what was
-let in is held to what it was let in by. Called by `tasks.bias`; whether it is news follows from the audit before it.
+Pure: per-subject values and segments in, an answer with its figures out. The same rule as the gate `bias`, and for the gated
+metric the same limit, so that what was let in is held to what it was let in by. Called by `tasks.bias`; whether it is news follows from the audit before it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from checks.fairness import Fairness, Segment, by_segment
-from configs.schema import GatesConfig, ModelConfig
+from configs.schema import ModelConfig
 from records import Answered, BiasAudit, SegmentFigure
 
 MOST_NAMES = 8  # of a kind of segment; the others are one
@@ -41,16 +41,19 @@ class Said(NamedTuple):
     segments: tuple[SegmentFigure, ...]
 
 
-def of_metric(values: pd.Series, segments: pd.DataFrame, gates: GatesConfig, seed: int) -> Said:
-    """Whether a segment is served worse than the whole by more than the gate allows.
+def of_metric(values: pd.Series, segments: pd.DataFrame, config: ModelConfig, limit: float) -> Said:
+    """Whether a segment is served worse than the whole by more than `limit`, relative.
 
     Args:
         values: more is better; one for each subject (index `subject`). What is no finite number is left out, and counted.
         segments: one string column per kind of segment (index `subject`).
     """
     finite = values[np.isfinite(values.to_numpy(np.float64))]
-    found = by_segment(finite, segments, min_rows=gates.bias_min_rows, samples=gates.bootstrap_samples, seed=seed)
-    said = _said(found, Rule(gates.bias_max_gap, Segment.below, lambda one: -one.gap, " %"))
+    gates = config.gates
+    found = by_segment(
+        finite, segments, min_rows=gates.bias_min_rows, samples=gates.bootstrap_samples, seed=config.seed
+    )
+    said = _said(found, Rule(limit, Segment.below, lambda one: -one.gap, " %"))
     lost = len(values) - len(finite)
     return said._replace(reason=f"{said.reason}; {lost} subjects without a figure are left out") if lost else said
 

@@ -65,7 +65,9 @@ class Column(Strict):
     @model_validator(mode="after")
     def texts_are_redacted(self) -> Column:
         if self.redact and (self.type != "string" or self.subject):
-            raise ValueError("redact is for texts: type string, and not a subject, which becomes a pseudonym as a whole")
+            raise ValueError(
+                "redact is for texts: type string, and not a subject, which becomes a pseudonym as a whole"
+            )
         return self
 
 
@@ -178,10 +180,11 @@ class MonitorConfig(Strict):
 
 
 class AuditConfig(Strict):
-    """How what serves is audited for bias. The limit, the smallest segment and the bootstrap are those of the gate."""
+    """How what serves is audited for bias. Limit of the metric, smallest segment and bootstrap are those of the gate."""
 
     live_days: int = Field(ge=1)  # answers received so lately are looked at
     live_rows: int = Field(ge=1)  # the newest, at most so many
+    live_max_gap: Share  # largest difference of the KPI between a segment and the whole, relative
     chosen: tuple[str, ...]  # answers that are a favour or a burden: who gets them is compared
     chosen_max_gap: Share  # largest difference of that share between a segment and the whole
 
@@ -472,4 +475,5 @@ class Config(Strict):
     def enabled(self) -> tuple[str, ...]:
         """The models that are switched on, sorted: only these are trained, watched and served."""
         return tuple(sorted(name for name, model in self.models.items() if model.enabled))
+
     compliance: Compliance

@@ -147,13 +147,15 @@ def _history(settings: Settings, config: Config, served: Served, at: datetime) -
         segments = trial.segments(start, end)
     except DataError as error:  # a history that begins later
         return judging.nothing(str(error), recipe.gates.bias_max_gap), (start, end)
-    return judging.of_metric(scores, segments, recipe.gates, recipe.seed), (start, end)
+    return judging.of_metric(scores, segments, recipe, recipe.gates.bias_max_gap), (start, end)
 
 
 def _live(served: Served, segments: pd.DataFrame, told: Sequence[Heard], lost: int) -> Said:
     judged = [one for one in told if one.kpi is not None]
     values = judging.per_subject([one.subject for one in judged], [one.kpi for one in judged if one.kpi is not None])
-    said = judging.of_metric(values, judging.placed(segments, values.index), served.recipe.gates, served.recipe.seed)
+    said = judging.of_metric(
+        values, judging.placed(segments, values.index), served.recipe, served.recipe.audit.live_max_gap
+    )
     odd = f", {lost} could not be read" if lost else ""
     return said._replace(reason=f"{said.reason}; {len(judged)} of {len(told)} answers have an outcome{odd}")
 

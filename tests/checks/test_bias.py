@@ -37,7 +37,7 @@ def town(few: float, most: float, count: int = 600) -> tuple[pd.Series, pd.DataF
 
 @pytest.mark.parametrize(("few", "answer"), [(0.1, "yes"), (0.34, "undecided"), (0.5, "no"), (0.9, "no")])
 def test_who_is_served_worse_is_found_and_who_is_served_better_is_no_reason(few: float, answer: str) -> None:
-    said = of_metric(*town(few, 0.5), RECIPE.gates, seed=1)
+    said = of_metric(*town(few, 0.5), RECIPE, 0.3)
     assert said.answer == answer, said.reason
     assert {one.name: one.count for one in said.segments} == {"abroad": 200, "home": 400}
     assert said.limit == 0.3
@@ -48,8 +48,7 @@ def test_who_is_served_worse_is_found_and_who_is_served_better_is_no_reason(few:
 
 def test_a_limit_that_is_wider_forgives_the_gap() -> None:
     values, segments = town(0.1, 0.5)
-    wider = RECIPE.gates.model_copy(update={"bias_max_gap": 0.9})
-    assert of_metric(values, segments, wider, seed=1).answer == "no"
+    assert of_metric(values, segments, RECIPE, 0.9).answer == "no"
 
 
 @pytest.mark.parametrize(("few", "answer"), [(0.6, "yes"), (0.1, "no")])
@@ -65,11 +64,11 @@ def test_a_share_that_nobody_has_is_no_gap() -> None:
     values, segments = town(0.0, 0.0)
     said = of_share(values, segments, RECIPE)
     assert (said.answer, said.overall) == ("no", 0.0)
-    assert of_metric(values, segments, RECIPE.gates, seed=1).answer == "undecided"  # nothing to be relative to
+    assert of_metric(values, segments, RECIPE, 0.3).answer == "undecided"  # nothing to be relative to
 
 
 def test_too_few_is_undecided_and_said() -> None:
-    said = of_metric(*town(0.0, 1.0, count=60), RECIPE.gates, seed=1)
+    said = of_metric(*town(0.0, 1.0, count=60), RECIPE, 0.3)
     assert said.answer == "undecided"
     assert "2 too small to judge" in said.reason
     assert [(one.gap, one.answer) for one in said.segments] == [(None, "undecided")] * 2
@@ -77,17 +76,17 @@ def test_too_few_is_undecided_and_said() -> None:
 
 def test_nobody_is_compared_with_himself() -> None:
     values, segments = town(0.5, 0.5)
-    alone = of_metric(values, segments.assign(country="home"), RECIPE.gates, seed=1)
+    alone = of_metric(values, segments.assign(country="home"), RECIPE, 0.3)
     assert alone.answer == "undecided"
     assert "no segment is large enough to compare with the rest of 600" in alone.reason
-    nobody = of_metric(values.iloc[:0], segments, RECIPE.gates, seed=1)
+    nobody = of_metric(values.iloc[:0], segments, RECIPE, 0.3)
     assert (nobody.answer, nobody.overall, nobody.subjects) == ("undecided", None, 0)
 
 
 def test_figures_that_are_none_are_left_out_and_counted() -> None:
     values, segments = town(0.5, 0.5)
     values.iloc[:3] = [np.nan, np.inf, -np.inf]
-    said = of_metric(values, segments, RECIPE.gates, seed=1)
+    said = of_metric(values, segments, RECIPE, 0.3)
     assert said.subjects == 597
     assert said.reason.endswith("3 subjects without a figure are left out")
 
