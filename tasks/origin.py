@@ -53,7 +53,7 @@ class TableFacts(Record, frozen=True, kw_only=True):
 
 
 class Origin(Record, frozen=True, kw_only=True):
-    """A version as it was trained."""
+    """A version as it was trained. A new field needs a default, or the files of older versions are made again."""
 
     model: str
     name: str
