@@ -6,7 +6,6 @@ Whatever people or models wrote is escaped: a reason cannot become a heading or 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,9 +16,8 @@ from checks.plans import describe
 from configs.schema import Config
 from records import Candidate, Evidence, Gate, ReleasePlan, Rollout, Step, Vote
 from stores.ledger.ballots import Question
+from tasks.escape import plain
 
-SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~])")
-LONGEST = 300
 MOST_FIGURES = 30
 MARKS: Mapping[str, str] = {"pass": "pass", "fail": "FAIL", "inconclusive": "undecided"}
 VERBS: Mapping[str, str] = {
@@ -115,13 +113,6 @@ def standing(page: str, votes: Sequence[Vote], question: Question, last: str, li
     more = f" [Read this page at full width]({link})" if link else ""
     lines += ["", f"Every role must say yes; one no refuses. Open until {until}.{more}", ""]
     return "\n".join(lines) + rest
-
-
-def plain(text: str, longest: int = LONGEST) -> str:
-    """Text as text: on one line, cut, and without meaning to Markdown."""
-    flat = " ".join(text.split())
-    cut = flat if len(flat) <= longest else f"{flat[: longest - 1]}…"
-    return SPECIAL.sub(r"\\\1", cut)
 
 
 def _asked(about: Promotion) -> Iterator[str]:

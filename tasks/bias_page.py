@@ -13,8 +13,8 @@ from typing import NamedTuple
 from configs.schema import Config
 from records import BiasAudit, SegmentFigure
 from tasks import audit_page
-from tasks.ballot_page import plain
 from tasks.bias import shown
+from tasks.escape import plain
 
 TITLES = {
     "history": "On the newest rows",

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 from checks.gates import segments_of
 from records import Evidence
-from tasks.ballot_page import plain
+from tasks.escape import code, plain
 from tasks.evidence_page import Figure, figure, own_metrics, scored
 from tasks.origin import Origin, TableFacts
 from tasks.quoted import FAILURES, FAIRNESS, PURPOSE, QUALITY
 from tasks.sheet import Sheet, table
 from tasks.story import Chapter
-from tasks.telling import code, flat, percent, shown, timeline, verdict, votes
+from tasks.telling import flat, percent, shown, timeline, verdict, votes
 
 VALUE = 200  # characters of a parameter's value
 JUDGED = {

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from models.contract import Feature
-from tasks.ballot_page import plain
+from tasks.escape import code, plain
 from tasks.origin import Origin
 from tasks.sheet import Sheet, table
-from tasks.telling import code
 
 FIRST = "The first that a version was trained with: there is nothing to compare it with."
 

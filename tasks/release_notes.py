@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from checks.plans import describe
 from records import Evidence
 from tasks import feature_sheet
-from tasks.ballot_page import plain
+from tasks.escape import code, plain
 from tasks.evidence_page import figure
 from tasks.origin import Origin
 from tasks.sheet import table
 from tasks.story import Chapter, Story
-from tasks.telling import code, flat, shown, timeline, votes
+from tasks.telling import flat, shown, timeline, votes
 
 DEMO = "From a run of `grownet demo`: the reviewers are made up, and so are the faults, the drift and all data after the bundled data end. Gates, votes, figures and times are what that run measured and did."
 VALUE = 120  # characters of a parameter's value

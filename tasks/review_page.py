@@ -13,7 +13,7 @@ from typing import Any
 from checks.reviews import SETTLED, Checklist, Line
 from configs.schema import Config
 from tasks import audit_page
-from tasks.ballot_page import plain
+from tasks.escape import plain
 from tasks.review import page_of
 
 MARKS: Mapping[str, str] = {"yes": "✅ yes", "no": "❌ no", "due": "⏳ due", "overdue": "❌ overdue"}

@@ -1,4 +1,4 @@
-"""The parts that model cards and release notes share: a state, a name, a figure, parameters, a ballot, a timeline.
+"""The parts that model cards and release notes share: a state, a figure, parameters, a ballot, a timeline.
 
 Pure. Whatever people wrote is escaped: a reason cannot become a heading or a link.
 """
@@ -9,15 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from records import Outcome
-from tasks.ballot_page import plain
+from tasks.escape import code, plain
 from tasks.evidence_page import Figure
 from tasks.sheet import table
 from tasks.story import Asked, Chapter
-
-
-def code(text: str) -> str:
-    """A name as it is written in code and configuration."""
-    return f"`{' '.join(text.replace('`', chr(39)).split())}`".replace("|", "\\|")
 
 
 def verdict(chapter: Chapter) -> Outcome:

@@ -10,7 +10,7 @@ from checks.plans import RULES_ARM, initial
 from configs.load import load
 from records import Vote
 from stores.ledger.ballots import Question
-from tasks import ballot_page
+from tasks import ballot_page, escape
 from tasks.questions import rollout_of
 from tests.stores.ledger.world import MODEL, NOON, subject
 from tests.tasks.papers import BIAS
@@ -119,7 +119,7 @@ def test_what_people_write_stays_text() -> None:
 
 
 def test_long_texts_are_cut() -> None:
-    assert len(ballot_page.plain("x" * 10_000)) == ballot_page.LONGEST
+    assert len(escape.plain("x" * 10_000)) == escape.LONGEST
 
 
 def test_the_shipped_configuration_makes_a_rollout() -> None:

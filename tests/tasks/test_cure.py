@@ -17,7 +17,7 @@ from prefect.logging import disable_run_logger
 from configs import load as loading
 from guard.loop import Guard
 from records import Candidate, Evidence, Order, OutboxEvent, ReleasePlan, utc_now
-from tasks import ballot_page, board, counting, trace
+from tasks import board, counting, escape, trace
 from tasks.questions import Asked, seated
 from tasks.runs import Typed
 from tasks.stages import accept, build_features, look_back, train_candidate
@@ -202,7 +202,7 @@ def test_the_ballot_names_the_freeze_and_the_verdict(way: Way, fallen: OutboxEve
     assert way.names_freeze
     assert f"**{NAME} is frozen.**" in way.page
     assert "its promotion to 100 % lifts the freeze" in way.page
-    assert ballot_page.plain(fallen.body["verdict"]) in way.page
+    assert escape.plain(fallen.body["verdict"]) in way.page
 
 
 def test_it_goes_to_a_hundred_percent_and_out_of_the_freeze(story: Story, way: Way) -> None:
