@@ -21,7 +21,9 @@ from models.kit.split import before, utc, within
 Floats = npt.NDArray[np.float64]
 EVENT_TIME = "tested_until"
 COLUMNS = ("test_id", "package", EVENT_TIME, "headline", "image", "impressions", "clicks")
-SPREAD = 0.15  # of log rates within a test beyond chance: what a headline does that its text does not tell
+SPREAD = (
+    0.15  # of log rates within a test beyond chance, about; anything from 0.08 to 0.3 orders as well (search weeks)
+)
 ONE, SHOWN = 1.0, 50.0  # a click in fifty readers, added to each so that a package without one has a rate
 FEWEST = 2  # packages that make a test
 

@@ -95,9 +95,12 @@ def pieces(headlines: Sequence[str], bits: int, longest: int, unit: Unit = "lett
     """
     from scipy import sparse  # noqa: PLC0415 - the rules answer without it
 
-    counted = sparse.csr_array(_hasher(bits, longest, unit).transform(headlines))
+    places = {
+        headline: at for at, headline in enumerate(dict.fromkeys(headlines))
+    }  # nearly half of those tested repeat
+    counted = sparse.csr_array(_hasher(bits, longest, unit).transform(places))
     counted.data = 1.0 + np.log(counted.data)
-    return counted
+    return counted if len(places) == len(headlines) else counted[[places[headline] for headline in headlines]]
 
 
 @functools.lru_cache(maxsize=16)

@@ -83,3 +83,9 @@ def test_pieces_of_letters_and_of_words() -> None:
     assert letters[[2]].nnz == 0
     words = headlines.pieces(["red house", "red red"], 10, 2, "words")
     assert (words[[0]].nnz, words[[1]].nnz) == (3, 2)
+
+
+def test_a_repeated_headline_has_its_pieces_each_time() -> None:
+    found = headlines.pieces(["red house", "blue", "red house"], 10, 3).toarray()
+    assert (found[0] == found[2]).all()
+    assert (found[[0, 1]] == headlines.pieces(["red house", "blue"], 10, 3).toarray()).all()
