@@ -6,6 +6,7 @@ and put away. Read by `benchmarks/quality/spam.py`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -37,9 +38,15 @@ class Judged(NamedTuple):
 Filter = Callable[[Sequence[str], Truths, Sequence[str]], Judged]
 
 
+@functools.cache
+def house() -> tuple[model.Params, model.Policy]:
+    """What configs/spam.yaml says."""
+    return configure(find("spam"), load().models["spam"])
+
+
 def configured() -> Recipe:
     """As configs/spam.yaml has it."""
-    return model.recipe(configure(find("spam"), load().models["spam"])[0])
+    return model.recipe(house()[0])
 
 
 def ours(given: Sequence[str], spam: Truths, asked: Sequence[str]) -> Judged:

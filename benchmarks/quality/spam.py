@@ -23,7 +23,6 @@ from benchmarks.quality import _filters as filters
 from benchmarks.quality._filters import FILTERS, REFERENCE, Filter, Judged
 from configs.load import load
 from models import spam as model
-from models.contract import configure, find
 from models.kit import mailbox, texts
 from models.spam import HAM, Request
 from tasks.sources import file_chunks
@@ -168,16 +167,14 @@ def _holdout(table: pd.DataFrame) -> dict[str, Any]:
 
 def _cut(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The messages before CUT, and the truth about texts that came first after it."""
-    params, _ = configure(find("spam"), load().models["spam"])
-    return table[table["received_at"] < CUT], model.outcomes({"messages": table}, CUT, END, params)
+    return table[table["received_at"] < CUT], model.outcomes({"messages": table}, CUT, END, filters.house()[0])
 
 
 def _segments(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Ours on the holdout, by the segments of the bias check."""
     known, truth = _cut(table)
     found = filters.ours(known["text"].tolist(), known["is_spam"].to_numpy(np.bool_), truth["text"].tolist())
-    params, _ = configure(find("spam"), load().models["spam"])
-    kinds = model.segments(model.build({"messages": table}, END, params)).loc[truth["subject"]]
+    kinds = model.segments(model.build({"messages": table}, END, filters.house()[0])).loc[truth["subject"]]
     rows, spam = [], truth["spam"].to_numpy(np.bool_)
     for kind in kinds.columns:
         for name in sorted(kinds[kind].unique()):
@@ -203,7 +200,7 @@ def _signs(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _policy(table: pd.DataFrame) -> dict[str, Any]:
     """What leaves the service on the holdout, and how often each rule changed it."""
     known, truth = _cut(table)
-    params, policy = configure(find("spam"), load().models["spam"])
+    params, policy = filters.house()
     fitted = model.fit({"messages": known}, CUT, params, SEED)
     index = model.index(model.build({"messages": known}, CUT, params))
     requests = [Request(text=text) for text in truth["text"]]
