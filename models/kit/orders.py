@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -49,8 +50,17 @@ def purchases(orders: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
     return netted(cleaned(orders, as_of), as_of)
 
 
-def cleaned(orders: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
-    """Clean lines strictly before `as_of`, cancellations among them: what `netted` needs for it and any earlier moment.
+class Clean(NamedTuple):
+    """Clean purchases until a moment and what was taken back of them: any earlier moment can be read off."""
+
+    bought: pd.DataFrame  # gross, ordered by time
+    rows: Rows  # of `bought`, each time something is taken back
+    known: pd.Series  # when it was (UTC)
+    amounts: Floats  # units, > 0
+
+
+def cleaned(orders: pd.DataFrame, as_of: datetime) -> Clean:
+    """Lines strictly before `as_of` cleaned, and their cancellations matched: who looks at many moments does it once.
 
     Raises:
         SchemaError: when a column is missing.
@@ -58,14 +68,22 @@ def cleaned(orders: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in orders.columns]
     if missing:
         raise SchemaError("table orders", expected=f"columns {list(COLUMNS)}", got=f"none named {missing}")
-    return _tidy(split.before(orders, EVENT_TIME, as_of))
+    bought, taken_back = _sides(_tidy(split.before(orders, EVENT_TIME, as_of)))
+    rows, by, amounts = _takings(bought, taken_back)
+    return Clean(bought, rows, taken_back["time"].iloc[by].reset_index(drop=True), amounts)
 
 
-def netted(lines: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
-    """`purchases` from lines of `cleaned` at `as_of` or later; who looks at many moments cleans once."""
-    bought, taken_back = _sides(split.before(lines, "time", as_of))
-    bought["units"] = net(bought, taken_back)
-    return bought[bought["units"] > 0].reset_index(drop=True)
+def netted(clean: Clean, as_of: datetime) -> pd.DataFrame:
+    """`purchases`, from what `cleaned` gave for `as_of` or later.
+
+    A cancellation takes from purchases before it only, and in order of time, so what was taken later changes nothing.
+    """
+    lines = split.before(clean.bought, "time", as_of)
+    units: Floats = lines["units"].to_numpy(dtype=np.float64, copy=True)
+    then = (clean.known < split.utc(as_of)).to_numpy(dtype=np.bool_)
+    np.subtract.at(units, clean.rows[then], clean.amounts[then])
+    left = units > 0
+    return lines[left].assign(units=units[left]).reset_index(drop=True)
 
 
 def movements(orders: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
@@ -81,23 +99,10 @@ def movements(orders: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
     Raises:
         SchemaError: when a column is missing.
     """
-    bought, taken_back = _sides(cleaned(orders, as_of))
-    rows, by, amounts = _takings(bought, taken_back)
-    gross = bought[["item", "time", "units", "price"]].rename(columns={"time": "sold"})
-    back = gross.iloc[rows].assign(units=-amounts, known=taken_back["time"].iloc[by].array)
+    clean = cleaned(orders, as_of)
+    gross = clean.bought[["item", "time", "units", "price"]].rename(columns={"time": "sold"})
+    back = gross.iloc[clean.rows].assign(units=-clean.amounts, known=clean.known.array)
     return pd.concat([gross.assign(known=gross["sold"]), back], ignore_index=True)
-
-
-def net(bought: pd.DataFrame, taken_back: pd.DataFrame) -> Floats:
-    """Units of each purchase that were not cancelled later by the same subject; both frames ordered by time.
-
-    A cancellation takes back the newest earlier purchase of exactly its quantity; failing that it eats into the
-    newest earlier ones. Without a customer only an exact quantity of the same item is believed.
-    """
-    units: Floats = bought["units"].to_numpy(dtype=np.float64, copy=True)
-    rows, _, amounts = _takings(bought, taken_back)
-    np.subtract.at(units, rows, amounts)
-    return units
 
 
 def _sides(lines: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -108,7 +113,12 @@ def _sides(lines: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _takings(bought: pd.DataFrame, taken_back: pd.DataFrame) -> tuple[Rows, Rows, Floats]:
-    """What each cancellation takes from which purchase: rows of `bought`, rows of `taken_back`, units (> 0)."""
+    """What each cancellation takes from which purchase: rows of `bought`, rows of `taken_back`, units (> 0).
+
+    A cancellation takes back the newest earlier purchase of the same subject of exactly its quantity; failing that it
+    eats into the newest earlier ones. Without a customer only an exact quantity of the same item is believed.
+    Both frames are ordered by time.
+    """
     units: Floats = bought["units"].to_numpy(dtype=np.float64, copy=True)
     times = bought["time"].dt.tz_localize(None).to_numpy()
     keys, cancelled_keys = _keys(bought), _keys(taken_back)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.kit import orders, split
+from models.kit.orders import Clean
 
 COLUMNS = ("subject", "days_ago", "recency", "orders", "spend", "tenure", "country", "bought")
 NUMBERS = ("recency", "orders", "spend", "tenure")
@@ -63,12 +64,12 @@ def standings(table: pd.DataFrame, as_of: datetime, horizon_days: int) -> pd.Dat
     return pd.concat([now, before], ignore_index=True)[list(COLUMNS)].astype(kinds)
 
 
-def buyers(clean: pd.DataFrame, start: datetime, end: datetime) -> set[str]:
+def buyers(clean: Clean, start: datetime, end: datetime) -> set[str]:
     """Customers with a net purchase in [start, end), seen at `end`; `clean` of `orders.cleaned` at `end` or later."""
     return set(_customers(split.within(orders.netted(clean, end), "time", start, end)))
 
 
-def known(clean: pd.DataFrame, as_of: datetime) -> list[str]:
+def known(clean: Clean, as_of: datetime) -> list[str]:
     """Customers with a net purchase before `as_of`, sorted; `clean` of `orders.cleaned` at `as_of` or later."""
     return _customers(orders.netted(clean, as_of))
 
