@@ -103,7 +103,9 @@ def test_measuring_needs_neither_prefect_nor_mlflow() -> None:
 def test_who_came_after_the_cut_has_the_segment_known_at_the_end(toy: Model) -> None:
     """Ann moves from a to b after the cut and stays where she was scored; Eve was not there before."""
     frame = visits(50)
-    later = [{"subject": who, "item": "b", "time": START + DAY * day} for day in range(50, 160) for who in ("ann", "eve")]
+    later = [
+        {"subject": who, "item": "b", "time": START + DAY * day} for day in range(50, 160) for who in ("ann", "eve")
+    ]
     bench = trial(toy, pd.concat([frame, pd.DataFrame(later)], ignore_index=True))
     found = bench.segments(START + DAY * 50, START + DAY * 160)["item"]
     assert found.to_dict() == {"ann": "a", "bob": "b", "cem": "c", "dan": "c", "eve": "b"}
