@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from models.contract import names
 from tasks import quoted
-from tasks.quoted import FAILURES, FAIRNESS, PURPOSE, QUALITY
+from tasks.quoted import FAILURES, FAIRNESS, PURPOSE, QUALITY, QUOTED
 
 PAGE = """# toy
 
@@ -74,3 +75,10 @@ def test_tables_scroll_and_marks_and_times_are_shown_as_such() -> None:
     assert '<div class="scroll"><table>' in text
     assert '<span class="mark pass">pass</span>' in text
     assert '<td class="when">2026-11-22 06:19:32</td>' in text
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_model_on_disk_has_its_page_with_all_that_a_card_quotes(name: str) -> None:
+    found, note = quoted.quoted(name)
+    assert note == ""
+    assert [heading for heading in (PURPOSE, *QUOTED) if not found.get(heading)] == []
