@@ -18,7 +18,7 @@ from checks import metrics
 from checks.gates import Window
 from checks.metrics import Difference
 from configs.schema import GatesConfig, SplitConfig
-from errors import DataError
+from errors import DataError, ModelError
 from models.contract import Model, Tables
 
 INSTANT = timedelta(microseconds=1)  # the resolution of event times: "before newest + INSTANT" is every row
@@ -117,9 +117,9 @@ class Trial:
     def _window(self, metric: str, start: datetime, end: datetime) -> Window | None:
         try:
             ours = self.scores(self.fit(start), start, end)[metric]
-        except DataError:  # the history begins later
+            rivals = {RULES: None, **self.stand_ins(start)}
+        except (DataError, ModelError):  # the history begins later, or holds too little to learn from
             return None
-        rivals = {RULES: None, **self.stand_ins(start)}
         means = {name: self.scores(fitted, start, end)[metric].mean() for name, fitted in rivals.items()}
         best = max(means, key=lambda name: (means[name], name))
         if not ours.notna().any():

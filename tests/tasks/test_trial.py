@@ -77,6 +77,12 @@ def test_a_short_history_has_fewer_windows(toy: Model) -> None:
     assert len(trial(toy).backtest("hit", START + DAY * 40, days=28, count=3)) == 1
 
 
+def test_a_window_with_too_little_to_learn_from_is_left_out(toy: Model) -> None:
+    """Twelve days of four rows are too few in the first window, forty days are enough in the second."""
+    (window,) = trial(toy, least_rows=100).backtest("hit", START + DAY * 68, days=28, count=2)
+    assert window.start == "2026-02-10"
+
+
 def test_no_history_before_the_cut_is_said(toy: Model) -> None:
     with pytest.raises(DataError, match="rows before 2026-01-01, got none"):
         trial(toy).fit(START)

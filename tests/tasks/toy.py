@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 import pandas as pd
 
-from errors import TamperError
+from errors import ModelError, TamperError
 from models.contract import Decided, Feature, Past, Proposal, Tables
 
 JUDGE: Literal["split", "paired"] = "paired"
@@ -29,6 +29,7 @@ WATCHED = (Feature(name="named", dtype="bool", meaning="somebody asks"),)
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     wrong: bool = False
     peek: bool = False
+    least_rows: int = 0  # with fewer it refuses to learn
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,6 +62,8 @@ def outcomes(tables: Tables, start: datetime, end: datetime, params: Params) -> 
 def fit(tables: Tables, as_of: datetime, params: Params, seed: int) -> dict[str, str]:
     del seed
     features = build(tables, as_of, params)
+    if (rows := int((tables["visits"]["time"] < as_of).sum())) < params.least_rows:
+        raise ModelError("toy", expected=f"{params.least_rows} rows", got=rows)
     return {str(row.subject): "?" if params.wrong else str(row.item) for row in features.itertuples()}
 
 
