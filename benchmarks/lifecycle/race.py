@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import psutil
 from configs.load import HERE, load, overlay, settings
 from configs.schema import Config, Settings
 from errors import StackError
-from stack.backstage import Runs, Voter, resident
+from stack.backstage import Runs, Voter, resident, until
 from stack.processes import Stack, ending_on_signals
 from stack.up import deploy, pipeline_version
 from tasks.service_check import environment
@@ -76,15 +77,24 @@ class Race:
         from tasks.operate import add_operator
 
         add_operator(self.flows, "olga")
-        voters = [
-            Voter(name, role, str(enroll(self.flows, self.config, name=name, role=role, email="", actor="olga")["secret"]))
-            for name, role in REVIEWERS.items()
-        ]  # fmt: skip
-        asked = [found["model"] for found in overview(self.flows, self.config) if found["candidates"]]
-        for model in asked:
+        voters = []
+        for name, role in REVIEWERS.items():
+            about = {"name": name, "role": role, "email": f"{name}@example.org", "actor": "olga"}
+            voters.append(Voter(name, role, str(enroll(self.flows, self.config, **about)["secret"])))
+        for model in self.models:
+            if any(candidate["discarded"] for candidate in self._stands(model)["candidates"]):
+                continue
+            until(partial(self._ballot, model), f"a ballot about {model}", MOST_SECONDS)
             for voter in voters:
                 submit(self.flows, model, voter.name, "yes", REASON, voter.code(), wait_seconds=MOST_SECONDS)
         return self.standing()
+
+    def _ballot(self, model: str) -> Any:
+        return self._stands(model)["ballot"]
+
+    def _stands(self, model: str) -> dict[str, Any]:
+        """What `grownet models` says of one."""
+        return next(found for found in overview(self.flows, self.config) if found["model"] == model)
 
     def watch_memory(self, stop: threading.Event) -> None:
         own = psutil.Process()
