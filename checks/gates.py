@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from checks.drift import Drift
-from checks.fairness import Fairness
-from checks.metrics import Difference
 from records import Gate, Outcome
+
+if TYPE_CHECKING:  # the ballot reads gates, and need not wait for pandas
+    from checks.drift import Drift
+    from checks.fairness import Fairness
+    from checks.metrics import Difference
 
 Figures = Mapping[str, float]
 PART, PARTS = ": ", ("subjects", "mean", "low", "high")  # of a segment, after its name in the figures of a gate

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from configs.schema import Compliance, Config, Dataset, DecisionTable, Defaults, ModelConfig, Settings
-from errors import ConfigError
+from errors import ConfigError, NotFound, UsageError
 from records import digest_of
 
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
@@ -104,6 +104,21 @@ def overlay(folder: Path, target: Path, changes: Mapping[str, Mapping[str, Any]]
         new = (target / name).with_suffix(".new")
         new.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
         new.replace(target / name)
+
+
+def recipe_of(config: Config, model: str) -> ModelConfig:
+    """What was decided about a model.
+
+    Raises:
+        NotFound: for a model without configuration.
+        UsageError: for one that is switched off.
+    """
+    if model not in config.models:
+        raise NotFound(f"model {model!r}", expected=f"one of {sorted(config.models)}", do=f"add configs/{model}.yaml")
+    if not config.models[model].enabled:
+        do = f"set enabled: true in configs/{model}.yaml; guard and service read it when they start"
+        raise UsageError(f"model {model!r}", expected="enabled: true", got="switched off", do=do)
+    return config.models[model]
 
 
 def config_digest(config: Config, model: str) -> str:

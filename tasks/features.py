@@ -11,8 +11,9 @@ from datetime import datetime
 
 import pandas as pd
 
-from configs.schema import Config, ModelConfig, Settings
-from errors import DataError, NotFound, SchemaError, UsageError
+from configs.load import recipe_of
+from configs.schema import Config, Settings
+from errors import DataError, SchemaError
 from models.contract import Feature, configure, feature_digest, find
 from records import FeatureSet, Snapshot
 from stores.artifacts import Artifacts
@@ -67,21 +68,6 @@ def history(settings: Settings, config: Config, model: str, snapshots: Sequence[
         times[alias] = declared.event_time
     params, _ = configure(module, recipe)
     return Trial(model=module, tables=tables, times=times, params=params, seed=recipe.seed)
-
-
-def recipe_of(config: Config, model: str) -> ModelConfig:
-    """What was decided about a model.
-
-    Raises:
-        NotFound: for a model without configuration.
-        UsageError: for one that is switched off.
-    """
-    if model not in config.models:
-        raise NotFound(f"model {model!r}", expected=f"one of {sorted(config.models)}", do=f"add configs/{model}.yaml")
-    if not config.models[model].enabled:
-        do = f"set enabled: true in configs/{model}.yaml; guard and service read it when they start"
-        raise UsageError(f"model {model!r}", expected="enabled: true", got="switched off", do=do)
-    return config.models[model]
 
 
 def newest(snapshots: Sequence[Snapshot]) -> datetime:

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from checks import shifts
 from checks.profiles import EMPTY, References, add
 from checks.shifts import Judged
+from configs.load import recipe_of
 from configs.schema import Config, Settings
 from errors import UsageError
 from records import Finding, digest_of, utc_now
@@ -29,7 +30,6 @@ from tasks import kpi
 from tasks.corrupt import judged as looked
 from tasks.corrupt import marks
 from tasks.eyes import Eyes
-from tasks.features import recipe_of
 from tasks.operate import opened
 from tasks.profiling import read_journals
 from tasks.timeline import Subject, Timeline, newest_window, restored, subjects, timeline

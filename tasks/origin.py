@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from configs.load import config_digest
+from configs.load import config_digest, recipe_of
 from configs.schema import Column, Config, Settings
 from errors import DataError
 from models.contract import Feature, Model, feature_digest
@@ -153,7 +153,7 @@ def again(settings: Settings, config: Config, candidate: Candidate) -> Origin:
         NotFound, TamperError: when the artifact is not there or was changed.
         DataError: when the lake has the snapshots no more, or the model reads other tables today.
     """
-    from tasks.features import artifacts_of, history, recipe_of
+    from tasks.features import artifacts_of, history
 
     tables = {config.datasets[name].table for name in recipe_of(config, candidate.model).tables.values()}
     known = {snapshot.table for snapshot in candidate.features.snapshots}

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from checks import plans as transitions
+from configs.load import recipe_of
 from configs.schema import Config, ModelConfig, Settings
 from errors import ReleaseRefused, UsageError
 from records import (
@@ -36,7 +37,6 @@ from stores.ledger.engine import Ledger
 from stores.ledger.people import Reviewer
 from stores.vault import Vault
 from tasks import ballot_page, places
-from tasks.features import recipe_of
 from tasks.operate import opened
 
 ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")

@@ -12,13 +12,13 @@ from msgspec.structs import replace
 
 from checks.fairness import parse
 from checks.periods import Every, period_of
+from configs.load import recipe_of
 from configs.schema import Config, Settings
 from errors import UsageError
 from records import Candidate, Order
 from stores.ledger import ballots, evidence, rulings
 from stores.ledger.engine import Ledger
 from tasks import runs
-from tasks.features import recipe_of
 from tasks.operate import opened
 
 LIFECYCLE = "lifecycle/lifecycle"

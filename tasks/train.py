@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pandas as pd
 
-from configs.load import config_digest
+from configs.load import config_digest, recipe_of
 from configs.schema import Config, ModelConfig, Settings
 from errors import UsageError
 from models.contract import Decided, configure
@@ -37,7 +37,7 @@ from stores.ledger import evidence
 from stores.ledger.engine import Ledger
 from stores.ledger.versions import version_for
 from tasks import origin, paperwork
-from tasks.features import artifacts_of, history, newest, recipe_of
+from tasks.features import artifacts_of, history, newest
 from tasks.operate import opened
 from tasks.provenance import authors, commit, pipeline_digest
 from tasks.reference import training_reference

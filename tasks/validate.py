@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from checks import gates
-from configs.load import config_digest
+from configs.load import config_digest, recipe_of
 from configs.schema import Config, Settings
 from errors import TamperError, UsageError
 from models.contract import Model, find
@@ -26,7 +26,7 @@ from stores.ledger import evidence, plans
 from stores.ledger.engine import Ledger
 from stores.vault import Vault
 from tasks import evidence_page, paperwork, places
-from tasks.features import artifacts_of, history, newest, recipe_of
+from tasks.features import artifacts_of, history, newest
 from tasks.measure import Findings, Rival, measure
 from tasks.operate import opened
 from tasks.retrain import same_again

@@ -10,7 +10,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 
-from errors import UsageError
+from errors import NotFound
 from flows.monitor import monitor
 from stores.ledger import findings
 from tests.serving.town import NAME
@@ -55,5 +55,5 @@ def test_the_flow_judges_and_shows_its_page(server: None, town: Observatory) -> 
 
 @pytest.mark.stack
 def test_a_model_that_is_not_there_fails_the_run(server: None, town: Observatory) -> None:
-    with pytest.raises(UsageError, match="one of"):
+    with pytest.raises(NotFound, match="one of"):
         monitor(model="nothing")

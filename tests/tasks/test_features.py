@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from configs.load import recipe_of
 from errors import DataError, NotFound, SchemaError, UsageError
 from models.contract import Feature, find
-from tasks.features import artifacts_of, build_features, check_features, history, newest, recipe_of
+from tasks.features import artifacts_of, build_features, check_features, history, newest
 from tests.tasks.school import NAME, School, orders
 
 PROMISED = (
@@ -91,6 +92,13 @@ def test_a_missing_column_and_no_row_at_all_are_refused() -> None:
         check_features("toy", FRAME.drop(columns="days"), PROMISED)
     with pytest.raises(SchemaError, match="at least one row"):
         check_features("toy", FRAME.head(0), PROMISED)
+
+
+def test_a_vote_waits_for_no_frames() -> None:
+    """Each submission of the form starts a process that imports the release flow."""
+    code = "import sys, flows.release; print({'numpy', 'pandas', 'pyarrow', 'deltalake', 'mlflow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_the_stages_import_without_the_heavy_packages() -> None:
