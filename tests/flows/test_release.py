@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 import yaml
 
@@ -64,6 +66,16 @@ def state(house: House, run: str) -> dict[str, Any]:
 def ended(house: House, run: str) -> dict[str, Any]:
     final = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
     return dict(until("the run ends", lambda: (now := state(house, run))["type"] in final and now))
+
+
+def engines() -> list[int]:
+    """Processes below this one that run a flow."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it ended while we were looking
+            if "prefect.engine" in process.cmdline():
+                found.append(process.pid)
+    return found
 
 
 def asks(house: House, run: str, key: str) -> str:
@@ -134,6 +146,7 @@ def test_a_release_is_voted_on_across_a_restart_of_the_worker(house: House, stac
     assert "last submission was no vote" in asks(house, run, "vote-2")  # resumed after an invalid one, with a new key
     assert say(house, ada).counted
     asks(house, run, "vote-3")
+    until("the process of the run has left", lambda: not engines())  # one killed while it suspends has crashed
     stack.restart("worker")
     assert say(house, ben).counted
     shown = asks(house, run, "vote-4")
