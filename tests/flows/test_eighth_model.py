@@ -79,3 +79,7 @@ def test_it_goes_from_orders_to_a_canary(copy: Path, tmp_path: Path) -> None:
     assert {"champion", "baseline", "bias", "drift", "backtest", "service", "latency", "size"} <= set(found["gates"])
     assert found["plan"]["canary"] == "aisle-v1"
     assert found["plan"]["champion"] == "rules"
+    assert (found["live"]["arm"], found["live"]["version"]) == ("champion", 1)
+    assert found["live"]["decision"]["items"]
+    assert found["watched"] == "COMPLETED"
+    assert found["rules"]["arm"] == "rules"

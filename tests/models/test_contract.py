@@ -98,6 +98,22 @@ def test_what_happens_later_changes_nothing(case: Case, share: float, seed: int)
     pd.testing.assert_frame_equal(ordered(case.model.build(changed, as_of, case.params)), ordered(before))
 
 
+def test_learning_looks_at_nothing_later(case: Case) -> None:
+    """The same for the model and for what it is compared with."""
+    changed = {alias: disturbed(frame, case.times[alias], case.as_of, 7) for alias, frame in case.tables.items()}
+    fitted = case.model.fit(changed, case.as_of, case.params, case.config.seed)
+    assert case.model.dump(fitted) == case.model.dump(case.fitted)
+    index = case.model.index(case.features)
+    truth = case.model.outcomes(case.tables, case.as_of, datetime(2100, 1, 1, tzinfo=UTC), case.params)
+    honest, perhaps = (
+        case.model.baselines(tables, case.as_of, case.params, case.config.seed) for tables in (case.tables, changed)
+    )
+    assert list(honest) == list(perhaps) != []
+    for name, stand_in in honest.items():
+        expected = case.model.score(stand_in, index, truth)
+        pd.testing.assert_frame_equal(case.model.score(perhaps[name], index, truth), expected, obj=name)
+
+
 def disturbed(frame: pd.DataFrame, time: str, as_of: Any, seed: int) -> pd.DataFrame:
     """The frame with everything from `as_of` on shuffled within each column, partly dropped, and one row exactly then."""
     rng = np.random.default_rng(seed)
@@ -338,5 +354,6 @@ def test_the_future_changes_no_request_of_the_past(case: Case) -> None:
     """Without later rows fewer outcomes may be due, but what was asked stays what it was."""
     known = {alias: frame[frame[case.times[alias]] < case.as_of] for alias, frame in case.tables.items()}
     then = case.model.past(known, case.as_of - timedelta(days=28), case.as_of, case.params)
+    assert then
     now = {(one.time, msgspec.json.encode(one.request)) for one in case.past}
     assert {(one.time, msgspec.json.encode(one.request)) for one in then} <= now

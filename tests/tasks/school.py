@@ -118,7 +118,12 @@ class School(World):
 
     def serve(self, candidate: Candidate, found: Evidence) -> ReleasePlan:
         """Releases a candidate to 100 %: ballot, votes and every step."""
-        plan = self._begin(candidate, found)
+        self._begin(candidate, found)
+        return self.step_to_the_end()
+
+    def step_to_the_end(self) -> ReleasePlan:
+        """What the guard does when every step passes."""
+        plan = self._guard(moves.advance)
         while plan.canary is not None:
             plan = self._guard(moves.advance)
         return plan

@@ -10,14 +10,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from configs.schema import Settings
 from records import ReleasePlan
+from serving.keys import add_key
 from stack.backstage import Runs, Voter, until
 from stack.processes import Stack
 from stack.up import deploy, pipeline_version
 from stores.registry import Registry
 from tasks.approve import enroll, submit
-from tasks.operate import add_operator
+from tasks.operate import act, add_operator
 from tasks.runs import state
 from tasks.trace import current_plan, overview
 from tests.tasks.school import School, orders
@@ -40,9 +43,32 @@ def main(model: str, folder: Path) -> None:
         said = state(stack.settings, run)[1]
         assert "people are asked" in said, said
         plan = released(stack.settings, school, model)
-        gates = standing(stack.settings, school)["candidates"][0]["gates"]
+        school.step_to_the_end()
+        stack.start("serve")
+        told = {"gates": standing(stack.settings, school)["candidates"][0]["gates"], "plan": shown(plan)}
+        told |= answered(stack, model)
     school.close()
-    print(json.dumps({"gates": gates, "plan": shown(plan)}))
+    print(json.dumps(told))
+
+
+def answered(stack: Stack, model: str) -> dict[str, Any]:
+    """An answer of the champion with its feedback, a monitor run over it, and an answer after the switch to rules."""
+    key, who = add_key(stack.settings, "shop", {"predict", "feedback"}, {model}), {"customer": "17000"}
+    live = until(lambda: asked(stack, key, model, "predict", who), "an answer", SECONDS)
+    told = asked(stack, key, model, "feedback", {"prediction_id": live["prediction_id"], "outcome": {"aisles": ["20"]}})
+    run = Runs(stack.settings).start("monitor/monitor", {"model": model, "report": False})
+    watched = Runs(stack.settings).finish(run, SECONDS)[0]
+    act(stack.settings, "fallback", model, "olga", "a drill")
+    rules = until(lambda: (now := asked(stack, key, model, "predict", who))["arm"] == "rules" and now, "rules", SECONDS)
+    return {"live": live, "feedback": told, "watched": watched, "rules": rules}
+
+
+def asked(stack: Stack, key: str, model: str, verb: str, body: dict[str, Any]) -> dict[str, Any]:
+    """What the service replies."""
+    address, headers = f"{stack.service_url}/{model}/{verb}", {"authorization": f"Bearer {key}"}
+    reply = httpx.post(address, json=body, headers=headers, timeout=30)
+    reply.raise_for_status()
+    return dict(reply.json())
 
 
 def standing(settings: Settings, school: School) -> dict[str, Any]:
