@@ -3,7 +3,7 @@
 Every bundled dataset and model (switched on for this) goes through the deployments `ingest` and `lifecycle` of a stack of
 its own: Prefect server, worker, MLflow. Beside each run, in the same minute, the same functions are called plainly on a
 second home, each in a process of its own. Seconds of a flow are its run time as Prefect has it. With `--home FOLDER` what
-was made stays there (`GROWNET_HOME=FOLDER/flows grownet models` shows it); with `--vote` reviewers let each model go.
+was made stays there (`GROWNET_HOME=FOLDER/flows GROWNET_CONFIGS=FOLDER/configs GROWNET_DEMO=true grownet models` shows it); with `--vote` reviewers let each model go.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rich.table import Table
 
 from benchmarks import Facts
 from benchmarks.lifecycle.race import Race, Run, racing
+from errors import UsageError
 from models.contract import names
 
 STAGES = {  # as people say them, by the names of the tasks
@@ -100,6 +101,8 @@ def show(facts: Facts) -> None:
 def _folder(given: Path | None) -> Iterator[Path]:
     """The folder given, which must be new, or one that goes away."""
     if given is not None:
+        if given.exists():
+            raise UsageError("--home", expected="a folder that is not there yet", got=given)
         given.mkdir(parents=True)
         yield given.resolve()
         return

@@ -149,7 +149,8 @@ def racing(folder: Path, models: Sequence[str]) -> Iterator[Race]:
 
 def _home(folder: Path, name: str) -> Settings:
     (folder / name).mkdir()
-    return settings({"GROWNET_HOME": str(folder / name), "GROWNET_CONFIGS": str(folder / "configs")})
+    given = {"GROWNET_HOME": str(folder / name), "GROWNET_CONFIGS": str(folder / "configs"), "GROWNET_DEMO": "true"}
+    return settings(given)  # a demo: its reviewers are made up, and no schedule may come between
 
 
 def _stages(house: Settings, run: str) -> dict[str, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
+from zlib import crc32
 
 import msgspec
 import numpy as np
@@ -24,6 +25,7 @@ from models.kit.teaching import Recipe
 Floats = npt.NDArray[np.float64]
 Truths = npt.NDArray[np.bool_]
 REFERENCE = "char (2-5) TF-IDF + logistic regression"
+LIMITED = "the same regression with our limits"
 REFERENCE_COST = 20.0  # C of the reference, far bolder than the default of 1
 
 
@@ -90,20 +92,29 @@ def plain_signs(given: Sequence[str], spam: Truths, asked: Sequence[str]) -> Jud
 
 def reference(given: Sequence[str], spam: Truths, asked: Sequence[str]) -> Judged:
     """Character (2-5) TF-IDF and logistic regression at one half, all of scikit-learn, repeats and all."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-
-    vectors = TfidfVectorizer(analyzer="char", ngram_range=(2, 5), min_df=2, sublinear_tf=True)
-    learner = LogisticRegression(C=REFERENCE_COST, solver="liblinear", random_state=0)
-    learner.fit(vectors.fit_transform(given), spam)
-    value = np.asarray(learner.predict_proba(vectors.transform(asked))[:, 1], dtype=np.float64)
+    value = spotting.likely(_regression(given, spam)(asked), 1.0, 0.0)
     return Judged(value, value >= 0.5, value >= 0.5)
+
+
+def reference_with_limits(given: Sequence[str], spam: Truths, asked: Sequence[str]) -> Judged:
+    """The reference with our curve and limits: what is left of ours - it is the learner's."""
+    known, truth = distinct(given, spam)
+    every, folds = np.array(known, dtype=object), configured().folds
+    draws = np.array([crc32(texts.key(text).encode("utf-8", "surrogatepass")) % folds for text in known])
+    margins = np.zeros(len(every))
+    for fold in range(folds):
+        inside, outside = draws != fold, draws == fold
+        margins[outside] = _regression(every[inside], truth[inside])(every[outside])
+    curve = teaching.fitting_curve(margins, truth, configured())
+    value = spotting.likely(_regression(every, truth)(asked), curve.steepness, curve.offset)
+    return Judged(value, value >= curve.marked, value >= curve.quarantined)
 
 
 FILTERS: Mapping[str, Filter] = {
     "ours": ours,
     "ours, cost chosen in the fold": nested,
     REFERENCE: reference,
+    LIMITED: reference_with_limits,
     "naive Bayes with our limits": bayes_with_limits,
     "naive Bayes at one half": textbook_bayes,
     "plain signs (the rules)": plain_signs,
@@ -124,6 +135,17 @@ def distinct(given: Sequence[str], spam: Truths) -> tuple[list[str], Truths]:
         first.setdefault(texts.key(text), at)
     chosen = list(first.values())
     return [given[at] for at in chosen], spam[chosen]
+
+
+def _regression(given: Sequence[str], spam: Truths) -> Callable[[Sequence[str]], Floats]:
+    """The reference learned: texts to margins."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    vectors = TfidfVectorizer(analyzer="char", ngram_range=(2, 5), min_df=2, sublinear_tf=True)
+    learner = LogisticRegression(C=REFERENCE_COST, solver="liblinear", random_state=0)
+    learner.fit(vectors.fit_transform(given), spam)
+    return lambda asked: np.asarray(learner.decision_function(vectors.transform(asked)), dtype=np.float64)
 
 
 def _brier(lesson: teaching.Lesson, recipe: Recipe) -> float:

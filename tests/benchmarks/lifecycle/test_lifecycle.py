@@ -10,6 +10,7 @@ import pytest
 from benchmarks import lifecycle, questions
 from benchmarks.lifecycle import plain
 from benchmarks.lifecycle.race import Run
+from errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = Run("orders", "Completed", 21.0, {"find_batches": 1.0, "take_batch": 19.0}, 20.0, 4.0)
@@ -60,3 +61,8 @@ def test_the_plain_calls_are_the_stages_of_the_flow() -> None:
         if isinstance(node.args[0], ast.Constant)
     }
     assert imported - timed == {"accept", "ask_for_release", "start_due", "tell_failure"}
+
+
+def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not there yet"):
+        lifecycle.main(["demand", "--home", str(tmp_path)])
