@@ -24,7 +24,7 @@ from tasks import retrain, runs
 from tests.stores.ledger.world import ruling
 from tests.tasks.school import NAME, School, orders
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(600)]
 WAIT_SECONDS = 300.0  # three runs, one after the other, on a busy machine
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 STOP = threading.Event()  # never set
