@@ -40,7 +40,7 @@ def card(made: Origin, chapter: Chapter) -> Sheet:
             *_purpose(made, chapter),
             *_data(made),
             *_training(made, chapter),
-            *(_performance(made, chapter, found) if found else ["## Performance", "", "Not measured yet.", ""]),
+            *(_performance(made, chapter, found) if found else _unmeasured(chapter)),
             *_quote(made, QUALITY, "Against baselines and the literature"),
             *_limits(made, found),
             *_quote(made, FAILURES, FAILURES),
@@ -49,7 +49,7 @@ def card(made: Origin, chapter: Chapter) -> Sheet:
             *_recipe(made),
             *_approval(chapter),
         ),
-        footer=f"Model card of {made.name}, artifact {made.artifact[:12]}; evidence {found.digest[:12] if found else 'none yet'}.",
+        footer=f"Model card of {made.name}, artifact {made.artifact[:12]}; evidence {found.digest[:12] if found else 'not believed' if chapter.doubt else 'none yet'}.",
         verdict=(verdict(chapter), plain(f"{chapter.state}.".capitalize())),
     )
 
@@ -140,6 +140,10 @@ def _performance(made: Origin, chapter: Chapter, found: Evidence) -> Iterator[st
         ("gate", "result", "why"),
         ((plain(gate.name), gate.outcome, plain(gate.reason, 600)) for gate in found.gates),
     )
+
+
+def _unmeasured(chapter: Chapter) -> list[str]:
+    return ["## Performance", "", f"**{chapter.doubt}**" if chapter.doubt else "Not measured yet.", ""]
 
 
 def _segments(made: Origin, found: Evidence) -> Iterator[str]:

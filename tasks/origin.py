@@ -126,7 +126,7 @@ def read(home: Path, model: str, name: str, artifact: str) -> Origin | None:
     """The facts of a version, or None when there are none of these very bytes that this code can read."""
     try:
         found = Origin.from_json(path(home, model, name).read_bytes())
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # no JSON, of another shape, or no UTF-8
         return None
     return found if found.artifact == artifact else None
 
@@ -141,8 +141,11 @@ def write(target: Path, data: bytes) -> bool:
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    temporary.write_bytes(data)
-    temporary.replace(target)
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
     return True
 
 

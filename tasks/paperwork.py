@@ -8,11 +8,13 @@ monitor flow, since the guard moves rollouts without any flow; and by `grownet c
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import jinja2
+
 from configs.schema import Config, Settings
-from errors import GrownetError, NotFound
+from errors import GrownetError, NotFound, UsageError
 from records import Candidate
 from stores.vault import Vault
 from tasks import feature_sheet, origin, places, release_notes, sheet
@@ -23,6 +25,7 @@ from tasks.sheet import Sheet
 from tasks.story import fresh, tell
 
 log = logging.getLogger("grownet.paperwork")
+CANNOT = (GrownetError, OSError, ValueError, LookupError, jinja2.TemplateError)  # be read, rendered, encoded or written
 
 
 @dataclass(frozen=True)
@@ -45,19 +48,20 @@ def refresh(settings: Settings, config: Config, model: str) -> Papers:
 
     Raises:
         TamperError: for a plan or an artifact that was changed.
+        OSError: when a file cannot be written.
     """
-    with opened(settings, "reader") as ledger:
-        story = tell(ledger, model, Vault.open(settings.home, "reader", settings.kms_key_uri).verifier)
-    origins = {one.number: made for one in story.chapters if (made := _origin(settings, config, one.candidate))}
-    cards = {
-        origins[one.number].artifact: card(origins[one.number], one) for one in story.chapters if one.number in origins
-    }
-    oldest_first = [origins[number] for number in sorted(origins)]
-    changed = sheet.publish(settings.home / places.cards(model), [*cards.values(), *feature_sheet.sheets(oldest_first)])
-    text = release_notes.notes(story, origins, demo=settings.demo) if story.chapters else ""
-    target = settings.releases / f"{model}.md"
-    told = bool(text) and origin.write(target, text.encode())
-    return Papers(cards, text, (*changed, *([target] if told else [])))
+    papers, sheets = _made(settings, config, model)
+    return replace(papers, changed=_written(settings, model, papers, sheets))
+
+
+def shown(settings: Settings, config: Config, model: str) -> Papers:
+    """As `refresh`, for somebody who only wants to read: a file that cannot be written is a warning."""
+    papers, sheets = _made(settings, config, model)
+    try:
+        _written(settings, model, papers, sheets)
+    except OSError as error:
+        log.warning("cards and release notes of %s are not all up to date: %s", model, error)
+    return papers
 
 
 def card_of(settings: Settings, config: Config, model: str, number: int = 0) -> dict[str, str]:
@@ -66,7 +70,7 @@ def card_of(settings: Settings, config: Config, model: str, number: int = 0) -> 
     Raises:
         NotFound: for a model or a version that nobody trained.
     """
-    cards = {one.name: one for one in refresh(settings, config, model).cards.values()}
+    cards = {one.name: one for one in shown(settings, config, model).cards.values()}
     wanted = f"{model}-v{number}" if number else next(iter(cards), "")
     if wanted not in cards:
         raise NotFound(
@@ -82,12 +86,18 @@ def notes_of(settings: Settings, config: Config, model: str, target: Path | None
 
     Raises:
         NotFound: for a model that nobody trained.
+        UsageError: for a folder that cannot be written to.
     """
-    papers = refresh(settings, config, model)
+    papers = shown(settings, config, model)
     if not papers.notes:
         raise NotFound(f"release notes of {model}", expected="a candidate", got="none", do="train it first")
     if target is not None:
-        origin.write(target / f"{model}.md", papers.notes.encode())
+        try:
+            origin.write(target / f"{model}.md", papers.notes.encode())
+        except OSError as error:
+            raise UsageError(
+                "--write", expected="a folder to write into", got=f"{target} ({error.strerror})"
+            ) from error
     return {"model": model, "markdown": papers.notes, "file": str(target / f"{model}.md") if target else ""}
 
 
@@ -101,8 +111,29 @@ def kept_up(settings: Settings, config: Config, model: str, *, registry: bool = 
         papers = refresh(settings, config, model)
         if registry:
             _tell_registry(settings, model, papers)
-    except (GrownetError, OSError) as error:
+    except CANNOT as error:
         log.warning("cards and release notes of %s are not all up to date: %s", model, error)
+
+
+def _made(settings: Settings, config: Config, model: str) -> tuple[Papers, list[Sheet]]:
+    """The papers as they should be, and the pages they stand on."""
+    with opened(settings, "reader") as ledger:
+        story = tell(ledger, model, Vault.open(settings.home, "reader", settings.kms_key_uri).verifier)
+    origins = {one.number: made for one in story.chapters if (made := _origin(settings, config, one.candidate))}
+    cards = {
+        origins[one.number].artifact: card(origins[one.number], one) for one in story.chapters if one.number in origins
+    }
+    oldest_first = [origins[number] for number in sorted(origins)]
+    text = release_notes.notes(story, origins, demo=settings.demo) if story.chapters else ""
+    return Papers(cards, text, ()), [*cards.values(), *feature_sheet.sheets(oldest_first)]
+
+
+def _written(settings: Settings, model: str, papers: Papers, sheets: list[Sheet]) -> tuple[Path, ...]:
+    """The files that were other than before."""
+    changed = sheet.publish(settings.home / places.cards(model), sheets)
+    target = settings.releases / f"{model}.md"
+    told = bool(papers.notes) and origin.write(target, papers.notes.encode())
+    return (*changed, *([target] if told else []))
 
 
 def _tell_registry(settings: Settings, model: str, papers: Papers) -> None:
@@ -124,5 +155,8 @@ def _origin(settings: Settings, config: Config, candidate: Candidate | None) -> 
     except GrownetError as error:
         log.warning("no card of %s: %s", candidate.versions.model.name, error)
         return None
-    origin.save(settings.home, made)
+    try:
+        origin.save(settings.home, made)
+    except OSError as error:
+        log.warning("the facts of %s are not kept: %s", made.name, error)
     return made

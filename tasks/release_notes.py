@@ -54,6 +54,9 @@ def _chapter(chapter: Chapter, story: Story, origins: Mapping[int, Origin]) -> I
         yield from _changed(chapter, story.predecessor(chapter), origins)
     if chapter.evidence is not None:
         yield from _measured(chapter.evidence)
+    elif chapter.doubt:
+        yield f"**{chapter.doubt}**"
+        yield ""
     if chapter.discarded:
         yield f"Discarded, nobody was asked: {plain(chapter.discarded, 600)}"
         yield ""

@@ -1,7 +1,8 @@
 """The story of each version of a model, as the ledger tells it: trained, judged, voted on, rolled out, taken back.
 
-Reads candidates, evidence, ballots, votes and plans (every plan's signature is checked); writes nothing. Model cards and
-release notes are made of it, so they can be made again at any time and come out the same.
+Reads candidates, evidence, ballots, votes and plans; writes nothing. Signatures of plans and votes are checked, and
+evidence against what was voted on and what the audit log tells: what was changed since is named and not repeated. Model
+cards and release notes are made of it, so they can be made again at any time and come out the same.
 """
 
 from __future__ import annotations
@@ -11,13 +12,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
+from checks.ballots import verify_vote
 from checks.changes import change
 from checks.plans import initial
+from errors import AdmissionRefused
 from records import RULES, Arm, Candidate, Evidence, ReleasePlan, Vote
-from stores.ledger import ballots, evidence, plans, votes
+from stores.ledger import audit, ballots, evidence, plans, votes
 from stores.ledger.ballots import Ballot
 from stores.ledger.engine import Ledger
 from stores.ledger.signing import Ring
+
+CHANGED = "Its evidence was changed since the vote: not believed, so no figure of it stands here."
+UNTOLD = "Its evidence is not what the audit log tells of: not believed, so no figure of it stands here."
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,16 @@ class Moment:
 
 @dataclass(frozen=True)
 class Asked:
-    """A ballot over a candidate, with its votes."""
+    """A ballot over a candidate, with the votes that are signed as they should be."""
 
     ballot: Ballot
     votes: tuple[Vote, ...]
+    forged: tuple[Vote, ...] = ()  # rows that nobody signed as they stand now
+
+    @property
+    def covers(self) -> str:
+        """The digest of the evidence that was voted on; empty when no vote that holds is over this subject."""
+        return "" if self.forged and not self.votes else self.ballot.subject.evidence
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,7 @@ class Chapter:
     moments: tuple[Moment, ...]
     before: Arm  # the champion it was compared with
     state: str  # where it stands now, in words
+    doubt: str = ""  # why its evidence is not believed; there is none then
 
     @property
     def promoted(self) -> bool:
@@ -92,7 +105,7 @@ def tell(ledger: Ledger, model: str, ring: Ring) -> Story:
     )
     history = [initial(model, first), *history]
     moments = _moments(history)
-    asked = [Asked(found, tuple(votes.votes(ledger, found.id))) for found in ballots.ballots(ledger, model)]
+    asked = [_asked(ledger, found, ring) for found in ballots.ballots(ledger, model)]
     numbers = sorted({one.number for one in known} | set(moments), reverse=True)
     return Story(
         model, history[-1], tuple(_chapter(ledger, number, known, asked, history, moments) for number in numbers)
@@ -126,6 +139,20 @@ def _moments(history: Sequence[ReleasePlan]) -> dict[int, list[Moment]]:
     return found
 
 
+def _asked(ledger: Ledger, found: Ballot, ring: Ring) -> Asked:
+    cast = votes.votes(ledger, found.id)
+    held = tuple(vote for vote in cast if _holds(vote, found, ring))
+    return Asked(found, held, tuple(vote for vote in cast if vote not in held))
+
+
+def _holds(vote: Vote, found: Ballot, ring: Ring) -> bool:
+    try:
+        verify_vote(vote, found.subject, ring.verify)
+    except AdmissionRefused:
+        return False
+    return True
+
+
 def _chapter(  # noqa: PLR0917 - everything that was read about a model, once
     ledger: Ledger,
     number: int,
@@ -137,7 +164,7 @@ def _chapter(  # noqa: PLR0917 - everything that was read about a model, once
     mine = [one for one in known if one.number == number]
     over = tuple(one for one in asked if one.ballot.subject.artifact in {each.artifact.content for each in mine})
     shown = _shown(ledger, mine, over)
-    judged = evidence.evidence_of(ledger, shown.id) if shown else []
+    judged, doubt = _judged(ledger, shown, over)
     why = (evidence.discarded(ledger, shown.id) or "") if shown else ""
     told = tuple(moments.get(number, []))
     opened = over[0].ballot.subject.base_revision if over else None
@@ -146,13 +173,35 @@ def _chapter(  # noqa: PLR0917 - everything that was read about a model, once
         number=number,
         candidate=shown,
         trainings=len(mine),
-        evidence=judged[-1] if judged else None,
+        evidence=judged,
         discarded=why,
         asked=over,
         moments=told,
-        before=_before(history, opened, judged[-1] if judged else None),
-        state=_state(history, number, over, judged, why),
+        before=_before(history, opened, judged),
+        state=_state(history, number, over, why, _unasked(judged, doubt)),
+        doubt=doubt,
     )
+
+
+def _judged(ledger: Ledger, shown: Candidate | None, asked: Sequence[Asked]) -> tuple[Evidence | None, str]:
+    """The evidence that people voted on, else the newest; or why it is not believed."""
+    found = evidence.evidence_of(ledger, shown.id) if shown else []
+    if shown is None or not (found or asked):
+        return None, ""
+    about = [one for one in asked if one.ballot.question.candidate in {shown.id, ""}]
+    if about:
+        found = [one for one in found if one.digest == about[-1].covers]
+    told = {entry.detail.get("digest") for entry in audit.entries(ledger, shown.model) if entry.action == "evidence"}
+    if not found:
+        return None, CHANGED if about else ""
+    return (found[-1], "") if found[-1].digest in told else (None, UNTOLD)
+
+
+def _unasked(judged: Evidence | None, doubt: str) -> str:
+    """The state of a version that nobody was asked about."""
+    if doubt:
+        return "its evidence is not believed"
+    return "passed its gates, nobody was asked yet" if judged else "trained, not judged yet"
 
 
 def _shown(ledger: Ledger, mine: Sequence[Candidate], asked: Sequence[Asked]) -> Candidate | None:
@@ -183,9 +232,7 @@ def _named(history: Sequence[ReleasePlan], number: int) -> str:
     return next((arm.name for arm in arms if arm.number == number), "rules")
 
 
-def _state(
-    history: Sequence[ReleasePlan], number: int, asked: Sequence[Asked], judged: Sequence[Evidence], discarded: str
-) -> str:
+def _state(history: Sequence[ReleasePlan], number: int, asked: Sequence[Asked], discarded: str, unasked: str) -> str:
     plan = history[-1]
     if (serving := _in_plan(plan, number)) or number == RULES:
         return serving or "not serving"
@@ -194,9 +241,7 @@ def _state(
     if asked:
         last = asked[-1].ballot
         return {"open": "waits for votes", "approved": "approved, not carried out yet"}.get(last.status, last.status)
-    if discarded:
-        return "discarded"
-    return "passed its gates, nobody was asked yet" if judged else "trained, not judged yet"
+    return "discarded" if discarded else unasked
 
 
 def _in_plan(plan: ReleasePlan, number: int) -> str:

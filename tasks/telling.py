@@ -14,6 +14,8 @@ from tasks.evidence_page import Figure
 from tasks.sheet import table
 from tasks.story import Asked, Chapter
 
+FORGED = "changed since it was cast: not believed"
+
 
 def verdict(chapter: Chapter) -> Outcome:
     """How the state of a version looks: green when it serves, red when it went, else undecided."""
@@ -46,18 +48,17 @@ def percent(one: Figure) -> str:
 
 
 def votes(one: Asked) -> Iterator[str]:
-    """How a ballot went."""
+    """How a ballot went. A vote that is not signed as it stands is named, and what it says is not repeated."""
     opened = f"{one.ballot.question.opened_at:%Y-%m-%d %H:%M}"
     ended = f": {plain(one.ballot.closed_reason)}" if one.ballot.status in {"refused", "expired", "void"} else ""
     yield f"Ballot {code(one.ballot.id)}, opened {opened} UTC, {one.ballot.status}{ended}."
     yield ""
-    cast = {vote.role: vote for vote in one.votes}
+    said = {vote.role: (FORGED, plain(vote.reviewer), "") for vote in one.forged}
+    said |= {vote.role: (vote.decision, plain(vote.reviewer), plain(vote.reason)) for vote in one.votes}
     yield from table(
         ("role", "said", "who", "why"),
         (
-            (plain(role.replace("_", " ")), vote.decision, plain(vote.reviewer), plain(vote.reason))
-            if (vote := cast.get(role))
-            else (plain(role.replace("_", " ")), "nothing yet", "", "")
+            (plain(role.replace("_", " ")), *said.get(role, ("nothing yet", "", "")))
             for role in one.ballot.question.required_roles
         ),
     )

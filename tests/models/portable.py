@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
@@ -66,6 +67,15 @@ def once(name: str, folder: Path) -> dict[str, Any]:
     }
 
 
+def refused(name: str) -> bool:
+    """Whether a package cannot be imported; one that came in before it was taken away can."""
+    try:
+        import_module(name)
+    except ModuleNotFoundError:
+        return True
+    return False
+
+
 def main(folder: Path) -> None:
     from models.contract import names
 
@@ -76,5 +86,4 @@ def main(folder: Path) -> None:
 if __name__ == "__main__":
     sys.meta_path.insert(0, Absent())
     main(Path(sys.argv[1]))
-    present = sorted(ABSENT & {name.partition(".")[0] for name in sys.modules})
-    print(json.dumps({"present": present}))
+    print(json.dumps({"refused": sorted(name for name in ABSENT if refused(name))}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from models.contract import names
+from tests.models.portable import ABSENT
 
 ROOT = Path(__file__).resolve().parents[2]
 GATES = {"champion", "baseline", "bias", "drift", "backtest", "overfitting"}
@@ -26,8 +28,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=280)
     assert done.returncode == 0, done.stderr[-2000:]
     *models, last = [json.loads(line) for line in done.stdout.splitlines()]
-    assert last == {"present": []}
+    assert last == {"refused": sorted(ABSENT)}
     return {one["model"]: one for one in models}
+
+
+def test_what_is_taken_away_is_there_otherwise() -> None:
+    assert [name for name in sorted(ABSENT) if find_spec(name) is None] == []
 
 
 def test_there_are_models() -> None:

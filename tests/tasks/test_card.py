@@ -5,6 +5,7 @@ from dataclasses import replace
 from msgspec.structs import replace as with_
 
 from tasks.card import card
+from tasks.story import CHANGED
 from tasks.telling import verdict
 from tests.tasks import papers
 
@@ -68,3 +69,10 @@ def test_nested_parameters_are_one_level_and_limits_are_there() -> None:
     assert "| parameter | `blend.weight` | 0.5 |" in text
     assert "| parameter | `empty` | \\{\\} |" in text
     assert "| gate | `bias_max_gap` | 0.5 |" in text
+
+
+def test_evidence_that_is_not_believed_is_said_to_be_so() -> None:
+    made = card(papers.origin(), replace(papers.chapter(), doubt=CHANGED))
+    assert f"## Performance\n\n**{CHANGED}**" in made.markdown
+    assert "Not measured yet" not in made.markdown
+    assert "evidence not believed." in made.html

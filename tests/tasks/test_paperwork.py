@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from errors import NotFound
+from errors import NotFound, UsageError
 from flows import release
 from records import Candidate, Evidence, Gate, utc_now
 from stores.ledger import evidence
-from tasks import origin, paperwork, watching
+from tasks import card, origin, paperwork, watching
 from tests.tasks.conftest import open_school
 from tests.tasks.school import NAME, School
 
@@ -156,3 +156,32 @@ def test_papers_that_cannot_be_written_stop_no_flow(school: School, caplog: pyte
     with caplog.at_level(logging.WARNING):
         paperwork.kept_up(blocked, school.config, NAME)
     assert "not all up to date" in caplog.text
+
+
+def test_papers_that_cannot_be_made_stop_no_flow(
+    school: School, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(card, "JUDGED", {})
+    paperwork.kept_up(school.settings, school.config, NAME)
+    assert "not all up to date" in caplog.text
+
+
+def test_a_card_and_notes_are_shown_where_nothing_can_be_written(
+    school: School, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    blocked = school.settings.model_copy(update={"releases": tmp_path / "file"})
+    assert paperwork.card_of(blocked, school.config, NAME, 1)["markdown"].startswith(f"# {NAME}-v1")
+    assert paperwork.notes_of(blocked, school.config, NAME)["markdown"]
+    assert "not all up to date" in caplog.text
+    with pytest.raises(UsageError, match=r"--write: expected a folder to write into, got .*file"):
+        paperwork.notes_of(school.settings, school.config, NAME, tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_facts_that_are_no_utf_8_are_made_again(school: School) -> None:
+    kept = school.settings.home / "cards" / NAME / f"{NAME}-v2.json"
+    before = kept.read_bytes()
+    kept.write_bytes(before.replace(b"ridge", b"rid\xffe"))
+    paperwork.refresh(school.settings, school.config, NAME)
+    assert kept.read_bytes() == before

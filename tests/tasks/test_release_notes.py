@@ -6,7 +6,7 @@ from msgspec.structs import replace as with_
 
 from checks.plans import initial
 from tasks.release_notes import notes
-from tasks.story import Chapter, Story
+from tasks.story import CHANGED, Chapter, Story
 from tests.stores.ledger.world import MODEL, NOON, arm
 from tests.tasks.papers import chapter, evidence, moved, origin
 
@@ -53,3 +53,9 @@ def test_people_cannot_write_headings_and_a_demo_says_it_is_one() -> None:
 
 def test_a_version_whose_facts_are_lost_is_told_without_them() -> None:
     assert "table orders" not in notes(Story(MODEL, PLAN, (chapter(1),)), {}, demo=False)
+
+
+def test_evidence_that_is_not_believed_is_said_to_be_so() -> None:
+    text = told(replace(chapter(1), doubt=CHANGED))
+    assert f"**{CHANGED}**" in text
+    assert "difference on the holdout" not in text

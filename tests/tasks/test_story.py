@@ -11,10 +11,11 @@ from msgspec.structs import replace
 
 from checks import plans as moves
 from errors import TamperError
-from records import Candidate, Evidence, ReleasePlan
-from stores.ledger import evidence, plans
-from tasks.story import Story, tell
-from tests.stores.ledger.world import MODEL, NOON, World
+from records import Arm, Candidate, Evidence, ReleasePlan
+from stores.ledger import evidence, plans, votes
+from tasks import telling
+from tasks.story import CHANGED, UNTOLD, Story, tell
+from tests.stores.ledger.world import MODEL, NOON, REVIEWERS, World, arm, subject
 from tests.tasks import papers
 
 
@@ -37,9 +38,23 @@ class Town(World):
             actor="guard",
         )
 
-    def promote(self, number: int, base: int) -> ReleasePlan:
-        self.known(number)
-        return super().promote(number, base)
+    def approved(self, number: int, base: int, *, freeze: bool = False) -> tuple[Arm, str]:
+        """As in any world, with the evidence that is really kept."""
+        if not self.secrets:
+            self.enrol()
+        kept = evidence.evidence_of(self.ledgers["flow"], self.known(number).id)[-1]
+        chosen = replace(arm(number), evidence=kept.digest)
+        asked = self.ask(subject(chosen, base, freeze=freeze))
+        for name in REVIEWERS:
+            self.cast(asked, name)
+        return replace(chosen, approval=votes.approval(self.release, asked.id)), asked.id
+
+    def forge(self, table: str, change: str) -> None:
+        """What somebody with the file can do."""
+        with sqlite3.connect(self.folder / "ledger.db") as raw:
+            raw.execute(f"DROP TRIGGER IF EXISTS {table}_update")
+            assert raw.execute(f"UPDATE {table} SET {change}").rowcount
+        raw.close()
 
     def story(self) -> Story:
         return tell(self.ledgers["reader"], MODEL, self.signer("guard").ring)
@@ -138,9 +153,42 @@ def test_equal_bytes_trained_again_are_one_version_and_what_was_voted_on_counts(
 
 def test_a_plan_that_nobody_signed_is_no_story(town: Town) -> None:
     town.promote(1, base=0)
-    with sqlite3.connect(town.folder / "ledger.db") as raw:
-        raw.execute("DROP TRIGGER releases_update")
-        raw.execute("UPDATE releases SET payload = replace(payload, 'passed', 'forged')")
-    raw.close()
+    town.forge("releases", "payload = replace(payload, 'passed', 'forged')")
     with pytest.raises(TamperError):
         town.story()
+
+
+def test_evidence_changed_since_the_vote_is_not_believed(town: Town) -> None:
+    town.promote(1, base=0)
+    (before,) = town.story().chapters
+    assert before.evidence
+    assert not before.doubt
+    town.forge("evidence", "payload = replace(payload, '0.1', '0.94')")
+    (only,) = town.story().chapters
+    assert (only.evidence, only.doubt) == (None, CHANGED)
+    assert len(only.asked[0].votes) == 3
+
+
+def test_evidence_that_nobody_voted_on_is_what_the_audit_log_tells_of(town: Town) -> None:
+    town.known(1)
+    town.forge("evidence", "payload = replace(payload, '0.1', '0.94')")
+    (only,) = town.story().chapters
+    assert (only.evidence, only.doubt, only.state) == (None, UNTOLD, "its evidence is not believed")
+
+
+def test_a_vote_changed_since_it_was_cast_is_named_and_not_repeated(town: Town) -> None:
+    town.promote(1, base=0)
+    town.forge("votes", "payload = replace(payload, 'looked at it', 'it is great') WHERE reviewer = 'ben'")
+    (only,) = town.story().chapters
+    assert [vote.reviewer for vote in only.asked[0].votes] == ["ada", "cleo"]
+    assert only.evidence
+    said = "\n".join(telling.votes(only.asked[0]))
+    assert "| privacy officer | changed since it was cast: not believed | ben |  |" in said
+    assert "it is great" not in said
+
+
+def test_a_question_changed_since_the_votes_covers_no_evidence(town: Town) -> None:
+    town.promote(1, base=0)
+    town.forge("ballots", "payload = replace(payload, 'promote', 'restore')")
+    (only,) = town.story().chapters
+    assert (only.evidence, only.doubt, only.asked[0].votes) == (None, CHANGED, ())
