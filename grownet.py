@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 import typer
 
-from configs.load import load, settings
+from configs.load import load, recipe_of, settings
 from errors import GrownetError, UsageError
 
 if TYPE_CHECKING:
@@ -150,7 +150,9 @@ def monitor(
     """Start a monitor run: profiles of new answers, then drift, corruption and the KPI, judged and shown."""
     from tasks.runs import MONITOR, start_deployment
 
-    chosen, _ = _house()
+    chosen, config = _house()
+    if model:
+        recipe_of(config, model)
     run = start_deployment(chosen, MONITOR, {"model": model, "until": until, "report": report})
     _print({"flow_run": run, "url": f"{chosen.prefect_ui_url}/runs/flow-run/{run}"}, as_json)
 
@@ -359,7 +361,7 @@ def operators_add(operator: Annotated[str, typer.Argument(metavar="NAME")], as_j
 
 @audit_app.command("verify")
 def audit_verify(as_json: Json = False) -> None:
-    """Check the hash chain of the audit log from its first entry, and every plan's signature."""
+    """Check the hash chain of the audit log, and the rows it tells of, such as plans, reviewers and answers of the review."""
     from tasks.operate import verify_audit
 
     _print(verify_audit(_house()[0]), as_json)
@@ -374,7 +376,9 @@ def audit_start(
     """Start an audit run: bias by segment of what serves, and a look at the quarter's review."""
     from tasks.runs import AUDIT, start_deployment
 
-    chosen, _ = _house()
+    chosen, config = _house()
+    if model:
+        recipe_of(config, model)
     run = start_deployment(chosen, AUDIT, {"model": model, "part": part})
     _print({"flow_run": run, "url": f"{chosen.prefect_ui_url}/runs/flow-run/{run}"}, as_json)
 
@@ -414,10 +418,12 @@ def audit_answer(
     """Answer an item of the review. Signed with your own key; a later answer replaces it, and both are kept."""
     from records import utc_now
     from tasks.review import Given, answer
-    from tasks.review_page import describe, facts
+    from tasks.review_page import describe, facts, write
 
     given = Given(item, "yes" if yes else "no", reason, actor, quarter)
-    found = [answer(*_house(), given, utc_now())]
+    chosen, config = _house()
+    found = [answer(chosen, config, given, utc_now())]
+    write(chosen.home, config, found[0])  # an alert of it links there
     _print(facts(found), as_json, describe(found))
 
 

@@ -6,11 +6,12 @@ metric the same limit, so that what was let in is held to what it was let in by.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from checks.fairness import Fairness, Segment, by_segment
@@ -19,6 +20,13 @@ from records import Answered, BiasAudit, SegmentFigure
 
 MOST_NAMES = 8  # of a kind of segment; the others are one
 STRANGER = "not in the snapshot"  # a subject that asked and that the served features do not know
+LOWEST, MIDDLE, HIGHEST = (
+    "lowest third",
+    "middle third",
+    "highest third",
+)  # by place: edges move with the rows, names do not
+MISSING, OTHER = "missing", "other"
+EDGES = "edges"  # of `attrs`: where the thirds of these rows end, by kind
 
 
 class Rule(NamedTuple):
@@ -28,6 +36,7 @@ class Rule(NamedTuple):
     judge: Callable[[Segment, float], Answered]
     severity: Callable[[Segment], float]
     unit: str
+    edges: Mapping[str, str] | None  # only of segments by what was asked, where the unit is an answer
 
 
 class Said(NamedTuple):
@@ -53,9 +62,10 @@ def of_metric(values: pd.Series, segments: pd.DataFrame, config: ModelConfig, li
     found = by_segment(
         finite, segments, min_rows=gates.bias_min_rows, samples=gates.bootstrap_samples, seed=config.seed
     )
-    said = _said(found, Rule(limit, Segment.below, lambda one: -one.gap, " %"))
+    said = _said(found, Rule(limit, Segment.below, lambda one: -one.gap, " %", _edges(segments)))
     lost = len(values) - len(finite)
-    return said._replace(reason=f"{said.reason}; {lost} subjects without a figure are left out") if lost else said
+    units = "subjects" if _edges(segments) is None else "answers"
+    return said._replace(reason=f"{said.reason}; {lost} {units} without a figure are left out") if lost else said
 
 
 def of_share(chosen: pd.Series, segments: pd.DataFrame, config: ModelConfig) -> Said:
@@ -73,7 +83,7 @@ def of_share(chosen: pd.Series, segments: pd.DataFrame, config: ModelConfig) -> 
         seed=config.seed,
         relative=False,
     )
-    return _said(found, Rule(limit, Segment.apart, lambda one: abs(one.gap), " points"))
+    return _said(found, Rule(limit, Segment.apart, lambda one: abs(one.gap), " points", _edges(segments)))
 
 
 def nothing(reason: str, limit: float) -> Said:
@@ -84,7 +94,9 @@ def nothing(reason: str, limit: float) -> Said:
 def placed(segments: pd.DataFrame, subjects: pd.Index) -> pd.DataFrame:
     """The segments of these subjects; whoever the snapshot does not know is a segment of each kind."""
     known = segments[~segments.index.duplicated()]
-    return known.reindex(subjects).astype("object").where(lambda frame: frame.notna(), STRANGER)
+    made = known.reindex(subjects).astype("object").where(lambda frame: frame.notna(), STRANGER)
+    made.attrs |= segments.attrs
+    return made
 
 
 def by_inputs(seen: pd.DataFrame) -> pd.DataFrame:
@@ -92,20 +104,41 @@ def by_inputs(seen: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         seen: what the model saw, a row an answer. A missing value is a segment.
+
+    Returns:
+        One string column per kind; where the thirds end is text in its `attrs`, and goes into the reason.
     """
-    return pd.DataFrame({name: _segmented(seen[name]) for name in seen.columns}, index=seen.index, dtype="object")
+    found = {str(name): _segmented(seen[name]) for name in seen.columns}
+    made = pd.DataFrame({name: names for name, (names, _) in found.items()}, index=seen.index, dtype="object")
+    made.attrs[EDGES] = {name: edges for name, (_, edges) in found.items() if edges}
+    return made
 
 
-def _segmented(column: pd.Series) -> pd.Series:
-    if column.dtype.kind in "iuf" and column.notna().any():
-        low, high = (float(edge) for edge in np.nanquantile(column.astype("float64"), [1 / 3, 2 / 3]))
-        names = np.where(
-            column <= low, f"up to {low:.4g}", np.where(column <= high, f"up to {high:.4g}", f"over {high:.4g}")
-        )
-    else:
-        words = column.astype("str")
-        names = np.where(words.isin(words[column.notna()].value_counts().index[:MOST_NAMES]), words, "other")
-    return pd.Series(np.where(column.isna(), "missing", names), index=column.index, dtype="object")
+def _segmented(column: pd.Series) -> tuple[pd.Series, str]:
+    names, edges = _thirds(column) if column.dtype.kind in "iuf" and column.notna().any() else (_named(column), "")
+    return pd.Series(np.where(column.isna(), MISSING, names), index=column.index, dtype="object"), edges
+
+
+def _thirds(column: pd.Series) -> tuple[npt.NDArray[np.object_], str]:
+    """Where nobody is above the upper edge, as with two values only, what is above the lower one is the highest."""
+    low, high = (float(edge) for edge in np.nanquantile(column.astype("float64"), [1 / 3, 2 / 3]))
+    middle = MIDDLE if (column > high).any() else HIGHEST
+    names = np.where(column <= low, LOWEST, np.where(column <= high, middle, HIGHEST)).astype("object")
+    return names, f"up to {low:.4g}, up to {high:.4g}, over"
+
+
+def _named(column: pd.Series) -> npt.NDArray[np.object_]:
+    """The commonest values by their names; a value that is called as one of ours is quoted, so that it is not taken for it."""
+    words = column.astype("str")
+    own = words.str.strip("'").isin([MISSING, OTHER]).fillna(False)
+    words = words.where(~own, "'" + words + "'")
+    common = words.isin(words[column.notna()].value_counts().index[:MOST_NAMES])
+    return np.where(common, words, OTHER).astype("object")
+
+
+def _edges(segments: pd.DataFrame) -> Mapping[str, str] | None:
+    found: Mapping[str, str] | None = segments.attrs.get(EDGES)
+    return found
 
 
 def per_subject(subjects: Sequence[str], values: Sequence[float]) -> pd.Series:
@@ -151,16 +184,19 @@ def _said(found: Fairness, rule: Rule) -> Said:
 def _answer(found: Fairness, judged: Sequence[tuple[Segment, Answered]], rule: Rule) -> tuple[Answered, str]:
     """One that is certain decides; one that may be beyond leaves it open; nobody to compare with is no answer."""
     small = f"; {len(found.small)} too small to judge" if found.small else ""
+    units, edges = ("subjects", {}) if rule.edges is None else ("answers", rule.edges)
     if not any(one.count < found.count for one in found.segments):
-        return "undecided", f"no segment is large enough to compare with the rest of {found.count} subjects{small}"
+        return "undecided", f"no segment is large enough to compare with the rest of {found.count} {units}{small}"
     rank = {"yes": 0, "undecided": 1, "no": 2}
     worst, answer = min(judged, key=lambda one: (rank[one[1]], -rule.severity(one[0]), one[0].kind, one[0].name))
     shown = f"{100 * worst.gap:+.0f}{rule.unit} [{100 * worst.low:+.0f}, {100 * worst.high:+.0f}]"
     reason = (
-        f"{worst.kind} {worst.name!r} {shown} against the whole over {worst.count} subjects, "
+        f"{worst.kind} {worst.name!r} {shown} against the whole over {worst.count} {units}, "
         f"allowed {100 * rule.limit:.0f}{rule.unit}; {len(judged)} segments judged{small}"
     )
-    return answer, reason
+    kinds = sorted({one.kind for one, said in judged if said == "yes"} | {worst.kind})
+    thirds = "".join(f"; thirds of {kind}: {edges[kind]}" for kind in kinds if kind in edges)
+    return answer, f"{reason}{thirds}"
 
 
 def _figure(one: Segment, answer: Answered) -> SegmentFigure:

@@ -95,21 +95,22 @@ def by_segment(
 
     Args:
         values: the metric per subject (index `subject`); missing values and subjects without segment are left out.
-        segments: one string column per kind of segment (index `subject`).
+        segments: one string column per kind of segment (index `subject`). Who lacks one kind is in no segment of it.
         min_rows: a smaller segment is counted, not judged.
         relative: False for a share, such as that of a certain answer: its gap is a difference.
     """
+    segments = segments.dropna(how="all") if len(segments.columns) else segments
     values = values[values.notna() & values.index.isin(segments.index)]
     judged: list[Segment] = []
     small: list[tuple[str, str, int]] = []
     overall = float(values.mean()) if len(values) else float("nan")
     for kind in segments.columns if len(values) else ():
-        groups = segments[kind].reindex(values.index).astype("str")
-        for name, (count, mean) in _means(values, groups).items():
+        groups = segments[kind].reindex(values.index).dropna().astype("str")
+        for name, (count, mean) in _means(values[groups.index], groups).items():
             if count < min_rows or (relative and overall == 0):
                 small.append((str(kind), name, count))
                 continue
-            inside = (groups == name).to_numpy(np.bool_)
+            inside = values.index.isin(groups.index[groups == name])
             low, high = _interval(values.to_numpy(np.float64), inside, samples, seed, relative)
             gap = (mean - overall) / (abs(overall) if relative else 1.0)
             judged.append(Segment(kind=str(kind), name=name, count=count, mean=mean, gap=gap, low=low, high=high))
@@ -118,6 +119,8 @@ def by_segment(
 
 def _means(values: pd.Series, groups: pd.Series) -> dict[str, tuple[int, float]]:
     """Count and mean of each segment, sorted by name."""
+    if groups.empty:
+        return {}
     from fairlearn.metrics import MetricFrame, count  # noqa: PLC0415 - half a second that only this check needs
 
     frame = MetricFrame(

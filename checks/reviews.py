@@ -1,7 +1,7 @@
 """The quarterly review as arithmetic: which quarters are open, how each item stands, what of that is news.
 
 Pure: items, answers and a moment in, a checklist out. Read by `tasks.review` and the page. Quarters are calendar quarters in
-UTC; a house's first one begins at its first ledger entry, and so do its days.
+UTC; a house's first one begins with its review, and so do its days.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from configs.schema import Compliance, ReviewItem
 from errors import UsageError
 from records import ReviewAnswer, ReviewState
 
-NAME = re.compile(r"^(\d{4})-Q([1-4])$")
+NAME = re.compile(r"(2[0-9]{3})-Q([1-4])")  # years that a calendar has, in digits that look like these
 Status = Literal["yes", "no", "due", "overdue"]
 SETTLED = ("yes", "no")
 
@@ -57,18 +57,18 @@ def quarter(name: str, first: datetime, config: Compliance) -> Quarter:
     """A quarter by its name.
 
     Args:
-        first: the house's first ledger entry: nothing could be asked before it.
+        first: when the review of the house began: nothing could be asked before it.
 
     Raises:
-        UsageError: for a name that is none, and for a quarter before the house was there.
+        UsageError: for a name that is none, and for a quarter before that.
     """
-    found = NAME.match(name)
+    found = NAME.fullmatch(name)
     if found is None:
         raise UsageError("quarter", expected="a year and a quarter, such as 2026-Q4", got=name)
     year, number = int(found[1]), int(found[2])
     start, end = _first_day(year, number), _first_day(year + number // 4, number % 4 + 1)
     if end <= first:
-        raise UsageError("quarter", expected=f"{name_of(first)} or later", got=name, do="the house began then")
+        raise UsageError("quarter", expected=f"{name_of(first)} or later", got=name, do="the review began then")
     begun = max(start, first)
     due = begun + timedelta(days=config.due_days)
     return Quarter(name, begun, end, due, due + timedelta(days=config.grace_days))
@@ -81,6 +81,20 @@ def open_quarters(first: datetime, at: datetime, config: Compliance) -> list[Qua
     return [now] if name_of(first) == now.name else [quarter(before, first, config), now]
 
 
+def names(first: datetime, at: datetime) -> list[str]:
+    """The quarters from one moment to another, oldest first."""
+    found, last = [name_of(first)], name_of(at)
+    while found[-1] < last:
+        year, number = _year_and_number(found[-1])
+        found.append(name_of(_first_day(year + number // 4, number % 4 + 1)))
+    return found
+
+
+def is_asked(item: ReviewItem, quarter: Quarter) -> bool:
+    """False for an item that came after the quarter."""
+    return item.since is None or _midnight(item.since) < quarter.end
+
+
 def checklist(quarter: Quarter, config: Compliance, answers: Sequence[ReviewAnswer], at: datetime) -> Checklist:
     """How each item of a quarter stands at a moment; items that were not asked for yet are left out.
 
@@ -88,11 +102,9 @@ def checklist(quarter: Quarter, config: Compliance, answers: Sequence[ReviewAnsw
         answers: those given in this quarter's name, in any order.
     """
     lines = []
-    for item in config.items:
-        if item.since is not None and _midnight(item.since) >= quarter.end:
-            continue
+    for item in (one for one in config.items if is_asked(one, quarter)):
         own = sorted((one for one in answers if one.item == item.id), key=lambda one: one.number)
-        status: Status = own[-1].answer if own else "overdue" if at >= quarter.overdue else "due"
+        status: Status = own[-1].answer if own else "overdue" if at >= _overdue(item, quarter) else "due"
         lines.append(Line(item, status, tuple(own)))
     return Checklist(quarter, tuple(lines))
 
@@ -115,6 +127,12 @@ def is_worse(now: ReviewState, before: ReviewState | None) -> bool:
 
 def is_over(now: ReviewState) -> bool:
     return not now.overdue and not now.refused
+
+
+def _overdue(item: ReviewItem, quarter: Quarter) -> datetime:
+    """The days of an item that came within the quarter count from then."""
+    late = _midnight(item.since) - quarter.start if item.since is not None else timedelta(0)
+    return quarter.overdue + max(late, timedelta(0))
 
 
 def _year_and_number(name: str) -> tuple[int, int]:

@@ -7,6 +7,8 @@ again; every step may be repeated without harm.
 from __future__ import annotations
 
 import re
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from prefect import get_run_logger, task
@@ -16,12 +18,11 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
 from configs.load import load, settings
+from configs.schema import Config
 from errors import DataError, LedgerUnavailable, RevisionConflict, StackError
 from records import BiasAudit, utc_now
-from stores.ledger import bias as known
 from tasks import bias, bias_page, review, review_page
 from tasks.monitor import chosen
-from tasks.operate import opened
 
 Part = Literal["all", "bias", "review"]
 EARLIER = 12  # audits before this one that the page shows
@@ -53,15 +54,11 @@ def audit_bias(model: str) -> list[BiasAudit]:
     """What an audit finds about what serves a model, written to the ledger; its page is an artifact of the run."""
     house = settings()
     config = load(house.configs)
-    found = bias.audit(house, config, model, utc_now())
+    found = bias.audit(house, config, model, utc_now(), partial(_page, house.home, config))
     for one in found:
         get_run_logger().info("%s %s: %s. %s", one.model, one.source, one.answer, one.reason)
     if found:
-        with opened(house, "reader") as ledger:
-            own = {one.id for one in found}
-            before = [one for one in reversed(known.audits(ledger, model)) if one.id not in own]
-        page = bias_page.write(house.home, config, found, before[:EARLIER])
-        _show(f"bias {model}", bias_page.markdown(found, page), f"bias audit of {model}")
+        _show(f"bias {model}", bias_page.markdown(found, house.home / found[0].report), f"bias audit of {model}")
     else:
         get_run_logger().info("%s: nothing serves", model)
     return found
@@ -81,6 +78,10 @@ def review_quarter(part: Part) -> str:
         said.append(f"{found.quarter.name} " + ", ".join(f"{n} {how}" for how, n in review_page.counts(found).items()))
     get_run_logger().info("%s", "; ".join(said) or "the ledger has no entry yet")
     return "; ".join(said)
+
+
+def _page(home: Path, config: Config, found: bias.Audits, earlier: bias.Audits) -> None:
+    bias_page.write(home, config, found, earlier[:EARLIER])
 
 
 def _show(name: str, text: str, about: str) -> None:

@@ -6,7 +6,8 @@ the limit is new or gone. It changes no plan: a gap asks people. Started weekly 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -23,6 +24,7 @@ from stores.ledger import bias
 from tasks.features import history, newest
 from tasks.heard import Heard, heard, segments_of
 from tasks.ingest import newest_snapshot
+from tasks.oneline import oneline
 from tasks.operate import opened
 from tasks.served import Served, served_by
 from tasks.threads import limited
@@ -32,10 +34,16 @@ from tasks.validate import current_plan
 ACTOR = "audit"
 Source = Literal["history", "live", "chosen"]
 Span = tuple[datetime, datetime]
+Audits = Sequence[BiasAudit]
+Write = Callable[[Audits, Audits], object]
 
 
-def audit(settings: Settings, config: Config, model: str, at: datetime) -> list[BiasAudit]:
+def audit(settings: Settings, config: Config, model: str, at: datetime, write: Write) -> list[BiasAudit]:
     """The audits of what serves a model at a moment, written to the ledger; none while nothing serves.
+
+    Args:
+        write: makes their page, given them and those before, newest first. It is made before they are saved, since an alert
+            that links it is told once and has to find it.
 
     Raises:
         TamperError: when the current plan is not what was signed.
@@ -47,7 +55,10 @@ def audit(settings: Settings, config: Config, model: str, at: datetime) -> list[
             return []
         served = served_by(settings, config, plan)
         found = [_audit(served, source, said, at, span) for source, said, span in _said(settings, config, served, at)]
-        bias.save(ledger, found, lambda now, before: news(now, before, config), ACTOR)
+        earlier = bias.audits(ledger, model)
+        write(found, earlier[::-1])
+        blind = _blind(served, found[0], earlier, config)
+        bias.save(ledger, found, lambda now, before: blind or news(now, before, config), ACTOR)
     return found
 
 
@@ -64,8 +75,9 @@ def describe(found: dict[str, list[BiasAudit]]) -> str:
         lines.append(model if audits else f"{model}: never audited")
         for one in audits:
             who = f"v{one.version}" if one.version else "rules"
-            lines.append(f"  {one.source} ({one.metric}, {who}, {one.found_at:%Y-%m-%d}): {one.answer}. {one.reason}")
-        lines += [f"  {audits[0].report}"] if audits else []
+            about = f"{one.source} ({one.metric}, {who}, {one.found_at:%Y-%m-%d})"
+            lines.append(f"  {oneline(f'{about}: {one.answer}. {one.reason}')}")
+        lines += [f"  {oneline(audits[0].report)}"] if audits else []
     return "\n".join(lines)
 
 
@@ -75,8 +87,9 @@ def news(now: BiasAudit, before: BiasAudit | None, config: Config) -> OutboxEven
     if not worse and not over:
         return None
     who = f"version {now.version}" if now.version else "the rules"
-    named = sorted(judging.beyond(now)) if now.source == "history" else []  # live ones may be none of the model's
-    again = f"`grownet retrain {now.model} --reason ...{f' --segment {named[0]!r}' if named else ''}`"
+    live = now.source != "history"  # its segments may be none of the model's
+    named = [] if live else [one for one in sorted(judging.beyond(now)) if one.isprintable() and "`" not in one]
+    again = f"`grownet retrain {now.model} --reason ...{f' --segment {shlex.quote(named[0])}' if named else ''}`"
     return alert(
         key=[now.id, "bias"],
         level="warning" if worse else "ok",
@@ -85,7 +98,7 @@ def news(now: BiasAudit, before: BiasAudit | None, config: Config) -> OutboxEven
         body=AlertBody(
             what=f"{now.metric} of {who}, {now.source}: {now.reason}.",
             evidence={
-                f"{one.kind}={one.name}": f"{shown(one, now)}, {one.count} subjects"
+                f"{one.kind}={one.name}": f"{shown(one, now)}, {one.count} of {now.subjects}"
                 for one in now.segments
                 if one.answer == "yes"
             },
@@ -94,6 +107,29 @@ def news(now: BiasAudit, before: BiasAudit | None, config: Config) -> OutboxEven
             next=f"Read the page and say why. Then {again}, or change the limit with a reason, or accept it in the review."
             if worse
             else "Nothing.",
+            link=now.report,
+        ),
+        at=now.found_at,
+    )
+
+
+def _blind(served: Served, now: BiasAudit, earlier: Audits, config: Config) -> OutboxEvent | None:
+    """The alert of an artifact that cannot be read, once until something could be looked at again."""
+    if not served.broken:
+        return None
+    seen = [one.id for one in earlier if one.subjects][-1:]
+    return alert(
+        key=[now.model, served.artifact, *seen, "unreadable"],
+        level="warning",
+        model=now.model,
+        title="no segment can be audited: the artifact cannot be read",
+        body=AlertBody(
+            what=f"Version {now.version} serves, and {served.broken}.",
+            evidence={"artifact": served.artifact},
+            done="nothing: what serves is as before, and nobody is audited",
+            owner=config.defaults.owners.deploy,
+            next="Compare the artifact store with a backup; `grownet audit verify` tells whether the ledger is what was "
+            "signed. Then `grownet audit start`, or release another version.",
             link=now.report,
         ),
         at=now.found_at,

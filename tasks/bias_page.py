@@ -23,7 +23,7 @@ TITLES = {
 }
 MEANINGS = {
     "history": "The offline metric of what happened since it was trained, as the gate before a release takes it.",
-    "live": "The KPI of answers whose outcome is known, one figure a subject.",
+    "live": "The KPI of answers whose outcome is known, one figure a subject; one an answer where the reason counts answers.",
     "chosen": "How often each segment gets it. A gap is a difference of shares, and either way counts.",
 }
 MARKS = {"yes": "❌ yes", "no": "✅ no", "undecided": "❔ undecided"}
@@ -96,7 +96,7 @@ def markdown(audits: Sequence[BiasAudit], page: Path) -> str:
     ]
     far = [(one, row) for one in audits for row, _ in rows(one) if row.answer != "no" and row.gap is not None]
     if far:
-        lines += ["| segment | looked at | gap | subjects |", "|---|---|---|---|"]
+        lines += ["| segment | looked at | gap | how many |", "|---|---|---|---|"]
         lines += [
             f"| {plain(f'{row.kind}: {row.name}')} | {one.source} | {shown(row, one)} | {row.count} |"
             for one, row in far

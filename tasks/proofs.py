@@ -62,7 +62,7 @@ def audit_chain(house: House) -> Proof:
         verify_audit(house.settings)
     except TamperError as error:
         return Proof(False, str(error))
-    return Proof(True, "the chain, the plans, the reviewers and the review's answers are what was written")
+    return Proof(True, "the chain and the rows that it tells of are what was written")
 
 
 def owners(house: House) -> Proof:
@@ -102,13 +102,16 @@ def failure_modes(house: House) -> Proof:
 
 
 def bias_audited(house: House) -> Proof:
-    """Everything that has served for that long was audited lately."""
+    """Everything that has served for that long was audited lately. One that looked at nobody is no audit."""
     since, found = house.at - AUDITED_WITHIN, []
     for name, recipe in sorted(house.config.models.items()):
         releases = plans.releases(house.ledger, name) if recipe.enabled else []
-        if releases and releases[0].at < since and not bias.audits(house.ledger, name, since):
-            last = bias.newest(house.ledger, name)
-            found.append(f"{name}: last audited {last[0].found_at:%Y-%m-%d}" if last else f"{name}: never audited")
+        audits = [one for one in bias.audits(house.ledger, name) if one.found_at <= house.at]
+        looked = [one for one in audits if one.subjects]
+        if releases and releases[0].at < since and (not looked or looked[-1].found_at < since):
+            last = f"{name}: last audited {looked[-1].found_at:%Y-%m-%d}" if looked else f"{name}: never audited"
+            blind = bool(audits) and not audits[-1].subjects
+            found.append(f"{last}, the newest audit could look at nobody" if blind else last)
     return _proof(found, "everything that serves was")
 
 

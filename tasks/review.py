@@ -6,24 +6,27 @@ the ledger, and a page. Looked at each day by the flow `audit`; people answer wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+import msgspec
 from msgspec.structs import replace
 
 from checks import reviews as judging
 from checks.alerts import HOUSE, alert
 from checks.reviews import Checklist, Line, Quarter
-from configs.schema import Config, ReviewItem, Settings
-from errors import NotFound, RoleRefused, UsageError
+from configs.schema import Check, Config, ReviewItem, Settings
+from errors import GrownetError, LedgerUnavailable, NotFound, RoleRefused, TamperError, UsageError
 from records import AlertBody, Decision, OutboxEvent, ReviewAnswer, ReviewState
 from stores.ledger import people, reviews
 from stores.ledger.engine import Ledger
 from stores.vault import Vault
 from tasks import proofs
+from tasks.oneline import odd, oneline
 from tasks.operate import opened, signer_of
+from tasks.proofs import Proof
 
 ACTOR = "audit"
 LONGEST_REASON = 2000
@@ -41,7 +44,7 @@ class Given:
 
 
 def look(settings: Settings, config: Config, at: datetime) -> list[Checklist]:
-    """Answers what checks can tell of the quarter it is, and tells what became overdue; the open quarters, oldest first.
+    """Answers what checks can tell of the open quarters, and tells what became overdue; these quarters, oldest first.
 
     Nothing to do in a house whose ledger has no entry yet.
 
@@ -49,12 +52,12 @@ def look(settings: Settings, config: Config, at: datetime) -> list[Checklist]:
         RevisionConflict: when two looked at once; the other one's answers stand.
     """
     with opened(settings, "flow") as ledger:
-        first = reviews.first_entry(ledger)
-        if first is None:
+        begun = _begun(ledger, config, at)
+        if begun is None:
             return []
-        quarters = judging.open_quarters(first, at, config.compliance)
+        quarters, told = judging.open_quarters(begun, at, config.compliance), _told(settings, config, at)
         for quarter in quarters:
-            new = _checked(settings, config, ledger, quarter, at) if quarter is quarters[-1] else []
+            new = _checked(config, reviews.written(ledger, quarter.name), quarter, told, at)
             reviews.record(ledger, new, quarter.name, partial(_settle, config, quarter, at), ACTOR)
         found = [(quarter, reviews.written(ledger, quarter.name)) for quarter in quarters]
     return [judging.checklist(quarter, config.compliance, answers, at) for quarter, answers in found]
@@ -65,13 +68,16 @@ def answer(settings: Settings, config: Config, given: Given, at: datetime) -> Ch
 
     Raises:
         NotFound: for an unknown item, and a name that is no operator or no reviewer.
-        UsageError: for an item that a check answers, a quarter that is not open, an empty or endless reason.
+        UsageError: for an item that a check answers, a quarter that is not open; for a reason that is empty,
+            endless, of several lines, or with characters that are not seen.
         RoleRefused: when the person has another role than the item asks for.
         RevisionConflict: when somebody else answered the item meanwhile.
     """
     item, reason = _asked(config, given.item), given.reason.strip()
     if not 1 <= len(reason) <= LONGEST_REASON:
         raise UsageError("--reason", expected=f"why, in at most {LONGEST_REASON} characters", got=len(reason))
+    if hidden := odd(reason):
+        raise UsageError("--reason", expected="one line of characters that can be seen", got=", ".join(hidden))
     with opened(settings, "operator") as ledger:
         signer = signer_of(settings, ledger, given.operator)
         _refuse_other_role(ledger, item, given.operator)
@@ -98,45 +104,60 @@ def checklists(settings: Settings, config: Config, at: datetime, name: str = "")
     """A quarter by its name, or those that are open; every answer is checked. Writes nothing.
 
     Raises:
-        UsageError: for a quarter before the house was there, or no quarter at all.
+        UsageError: for a quarter before the review began, or no quarter at all.
         TamperError: for an answer that was changed.
     """
     ring = Vault.open(settings.home, "reader", settings.kms_key_uri).verifier
     with opened(settings, "reader") as ledger:
-        first = _begun(ledger)
-        named = [judging.quarter(name, first, config.compliance)] if name else []
-        quarters = named or judging.open_quarters(first, at, config.compliance)
+        begun = _begun_house(ledger, config, at)
+        named = [judging.quarter(name, begun, config.compliance)] if name else []
+        quarters = named or judging.open_quarters(begun, at, config.compliance)
         found = [(quarter, reviews.answers(ledger, quarter.name, ring)) for quarter in quarters]
     return [judging.checklist(quarter, config.compliance, answers, at) for quarter, answers in found]
 
 
-def _checked(settings: Settings, config: Config, ledger: Ledger, quarter: Quarter, at: datetime) -> list[ReviewAnswer]:
-    """What the checks say now where that is another than what they said last."""
-    known: dict[str, list[ReviewAnswer]] = {}
-    for one in reviews.written(ledger, quarter.name):
-        known.setdefault(one.item, []).append(one)
-    new = []
+def _told(settings: Settings, config: Config, at: datetime) -> dict[Check, Proof]:
+    """What each check that is asked for says now."""
     with proofs.house(settings, config, at) as house:
-        for item in config.compliance.items:
-            if item.check is None:
-                continue
-            said, before = proofs.CHECKS[item.check](house), known.get(item.id, [])
-            decision: Decision = "yes" if said.good else "no"
-            if before and (before[-1].answer, before[-1].reason) == (decision, said.said):
-                continue
-            new.append(
-                ReviewAnswer(
-                    quarter=quarter.name,
-                    item=item.id,
-                    number=len(before) + 1,
-                    answer=decision,
-                    reason=said.said,
-                    question=item.question,
-                    role=item.role,
-                    at=at,
-                    key=reviews.CHECK,
-                )
+        return {item.check: _proof(item.check, house) for item in config.compliance.items if item.check is not None}
+
+
+def _proof(check: Check, house: proofs.House) -> Proof:
+    """What a check says. One that fails says no: it cannot tell, and it silences none of the others."""
+    try:
+        return proofs.CHECKS[check](house)
+    except LedgerUnavailable:
+        raise
+    except (GrownetError, ValueError, KeyError, msgspec.MsgspecError) as error:
+        return Proof(False, f"the check failed: {oneline(f'{type(error).__name__}: {error}')}")
+
+
+def _checked(
+    config: Config, written: Sequence[ReviewAnswer], quarter: Quarter, told: Mapping[Check, Proof], at: datetime
+) -> list[ReviewAnswer]:
+    """What the checks say now where that is another than what they said last; once a quarter is past, its yes stays."""
+    new = []
+    for item in config.compliance.items:
+        if item.check is None or not judging.is_asked(item, quarter):
+            continue
+        said, before = told[item.check], [one for one in written if one.item == item.id]
+        decision: Decision = "yes" if said.good else "no"
+        last = (before[-1].answer, before[-1].reason) if before else None
+        if last == (decision, said.said) or (last and last[0] == "yes" and at >= quarter.end):
+            continue
+        new.append(
+            ReviewAnswer(
+                quarter=quarter.name,
+                item=item.id,
+                number=len(before) + 1,
+                answer=decision,
+                reason=said.said,
+                question=item.question,
+                role=item.role,
+                at=at,
+                key=reviews.CHECK,
             )
+        )
     return new
 
 
@@ -216,7 +237,7 @@ def _refuse_other_role(ledger: Ledger, item: ReviewItem, operator: str) -> None:
 
 
 def _open(ledger: Ledger, config: Config, name: str, at: datetime) -> Quarter:
-    quarters = judging.open_quarters(_begun(ledger), at, config.compliance)
+    quarters = judging.open_quarters(_begun_house(ledger, config, at), at, config.compliance)
     found = [one for one in quarters if one.name == (name or quarters[-1].name)]
     if not found:
         raise UsageError(
@@ -228,8 +249,26 @@ def _open(ledger: Ledger, config: Config, name: str, at: datetime) -> Quarter:
     return found[0]
 
 
-def _begun(ledger: Ledger) -> datetime:
+def _begun(ledger: Ledger, config: Config, at: datetime) -> datetime | None:
+    """When the review of the house began: with its first answer, which is a check's on the first look. None for no house.
+
+    An older house is so not asked about quarters before it had a review. Where no check answers, with its first entry.
+    """
     first = reviews.first_entry(ledger)
-    if first is None:
+    if first is None or all(item.check is None for item in config.compliance.items):
+        return first
+    for name in judging.names(first, at):
+        try:
+            given = reviews.written(ledger, name)
+        except TamperError:  # there is one; what is wrong with it the check of the audit log says
+            return judging.quarter(name, first, config.compliance).start
+        if given:
+            return min(one.at for one in given)
+    return at
+
+
+def _begun_house(ledger: Ledger, config: Config, at: datetime) -> datetime:
+    begun = _begun(ledger, config, at)
+    if begun is None:
         raise NotFound("compliance review", expected="a house with a ledger entry", got="none", do="begin to use it")
-    return first
+    return begun

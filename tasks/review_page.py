@@ -14,6 +14,7 @@ from checks.reviews import SETTLED, Checklist, Line
 from configs.schema import Config
 from tasks import audit_page
 from tasks.escape import plain
+from tasks.oneline import oneline
 from tasks.review import page_of
 
 MARKS: Mapping[str, str] = {"yes": "✅ yes", "no": "❌ no", "due": "⏳ due", "overdue": "❌ overdue"}
@@ -67,8 +68,11 @@ def describe(found: list[Checklist]) -> str:
             + ", ".join(f"{number} {status}" for status, number in counts(one).items() if number)
         )
         for line in ordered(one):
-            text += [f"  {line.status:8} {line.item.id}: {line.item.question}", f"           {by(line)}: {why(line)}"]
-            text += [f"           before: {old.answer}, {old.key}: {old.reason}" for old in line.answers[:-1]]
+            text.append(f"  {line.status:8} {line.item.id}: {oneline(line.item.question)}")
+            text.append(f"           {oneline(f'{by(line)}: {why(line)}')}")
+            text += [
+                f"           before: {old.answer}, {oneline(f'{old.key}: {old.reason}')}" for old in line.answers[:-1]
+            ]
     return "\n".join(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -112,13 +113,46 @@ def test_what_was_asked_makes_segments() -> None:
         }
     )
     found = bias.by_inputs(seen)
-    assert found["size"].tolist() == ["up to 2.333"] * 2 + ["up to 3.667"] + ["over 3.667"] * 2 + ["missing"]
+    assert found["size"].tolist() == [bias.LOWEST] * 2 + [bias.MIDDLE] + [bias.HIGHEST] * 2 + ["missing"]
+    assert found.attrs == {bias.EDGES: {"size": "up to 2.333, up to 3.667, over"}}
     assert found["link"].tolist() == ["True", "False", "True", "True", "False", "True"]
     assert found["page"].tolist() == ["a", "a", "missing", "b", "c", "a"]
     assert found["never"].tolist() == ["missing"] * 6
     many = bias.by_inputs(pd.DataFrame({"page": [f"p{at}" for at in range(20)] + ["often"] * 9}))
     assert many["page"].nunique() == bias.MOST_NAMES + 1
     assert many["page"].iloc[-1] == "often"
+
+
+def test_two_values_are_lowest_and_highest_whichever_is_commoner() -> None:
+    for sizes in ([3, 3, 20], [3, 20]):
+        assert bias.by_inputs(pd.DataFrame({"k": sizes}))["k"].iloc[-1] == bias.HIGHEST
+
+
+def test_a_value_that_is_called_as_one_of_our_names_is_not_taken_for_it() -> None:
+    pages = ["missing"] * 3 + ["other"] * 3 + ["'other'"] * 3 + [None] + [f"p{at}" for at in range(20)]
+    found = bias.by_inputs(pd.DataFrame({"page": pages}))["page"]
+    assert found.tolist()[:10] == ["'missing'"] * 3 + ["'other'"] * 3 + ["''other''"] * 3 + ["missing"]
+    assert found.iloc[-1] == "other"
+
+
+def asked(week: int) -> bias.Said:
+    """Requests of a week, the shortest of which are served badly."""
+    draw = np.random.default_rng(week)
+    sizes = draw.integers(5, 160, 600)
+    seen = pd.DataFrame({"characters": sizes.astype(float)}, index=pd.Index([f"p{at}" for at in range(600)]))
+    segments = placed(bias.by_inputs(seen), seen.index)
+    return of_metric(pd.Series(np.where(sizes < 40, 0.1, 0.9), index=seen.index), segments, RECIPE, 0.3)
+
+
+def test_the_same_gap_next_week_is_no_news_though_the_edges_moved() -> None:
+    weeks = [asked(week) for week in range(4)]
+    assert {one.answer for one in weeks} == {"yes"}
+    assert len({one.reason for one in weeks}) == 4
+    assert "thirds of characters: up to " in weeks[0].reason
+    assert "answers, allowed" in weeks[0].reason
+    audits = [replace(audit("yes"), segments=one.segments) for one in weeks]
+    assert {frozenset(beyond(one)) for one in audits} == {frozenset({f"characters={bias.LOWEST}"})}
+    assert [is_worse(now, before) for before, now in pairwise(audits)] == [False] * 3
 
 
 def audit(answer: Answered, *segments: str, version: int = 1) -> BiasAudit:

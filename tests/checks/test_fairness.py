@@ -57,6 +57,18 @@ def test_subjects_without_value_or_segment_are_left_out() -> None:
     assert (found.segments[0].low, found.segments[0].high) == (0.0, 0.0)  # a segment that is the whole
 
 
+def test_who_lacks_one_kind_is_in_no_segment_of_it_and_counts_for_the_whole() -> None:
+    values = pd.Series([1.0, 0.0, 1.0, 0.0, 1.0], index=subjects(5))
+    segments = pd.DataFrame(
+        {"home": ["uk", None, "uk", "abroad", None], "age": ["new", "new", "new", "new", None]}, index=subjects(5)
+    )
+    found = by_segment(values, segments, min_rows=1, samples=50)
+    assert (found.count, found.overall) == (4, 0.5)
+    counted = {(one.kind, one.name): (one.count, one.mean) for one in found.segments}
+    assert counted == {("home", "uk"): (2, 1.0), ("home", "abroad"): (1, 0.0), ("age", "new"): (4, 0.5)}
+    assert by_segment(values, segments.assign(home=None), min_rows=1, samples=50).count == 4
+
+
 def test_nobody_is_judged_when_there_is_nobody() -> None:
     empty = by_segment(pd.Series([], dtype="float64"), pd.DataFrame({"kind": []}), min_rows=1)
     assert empty.worst is None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from checks.reviews import Checklist, checklist, is_over, is_worse, name_of, open_quarters, quarter, state_of
+from checks.reviews import Checklist, checklist, is_over, is_worse, name_of, names, open_quarters, quarter, state_of
 from configs.load import load
 from configs.schema import Compliance
 from errors import UsageError
@@ -64,7 +64,9 @@ def test_the_first_quarter_of_a_house_begins_with_it() -> None:
     assert [one.name for one in open_quarters(first, day("2027-05-01"), review())] == ["2027-Q1", "2027-Q2"]
 
 
-@pytest.mark.parametrize("name", ["2026-Q5", "Q4", "2026-q4", "", "26-Q4"])
+@pytest.mark.parametrize(
+    "name", ["2026-Q5", "Q4", "2026-q4", "", "26-Q4", "0000-Q1", "9999-Q4", "２０２６-Q4", "2026-Q4\n"]
+)
 def test_what_is_no_quarter_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="such as 2026-Q4"):
         quarter(name, LONG_AGO, review())
@@ -94,6 +96,18 @@ def test_the_last_answer_counts_and_all_are_kept() -> None:
 def test_an_item_is_not_asked_for_quarters_before_it() -> None:
     later = review(a={}, b={"since": date(2027, 1, 1)}, c={"since": date(2026, 12, 31)})
     assert [line.item.id for line in stands("2026-11-02", config=later).lines] == ["a", "c"]
+
+
+def test_the_days_of_an_item_that_came_within_the_quarter_count_from_then() -> None:
+    later = review(a={}, b={"since": date(2026, 12, 20)})
+    assert [line.status for line in stands("2026-12-20", config=later).lines] == ["overdue", "due"]
+    assert [line.status for line in stands("2027-03-03", config=later).lines] == ["overdue", "due"]
+    assert [line.status for line in stands("2027-03-04", config=later).lines] == ["overdue", "overdue"]
+
+
+def test_quarters_are_counted_over_the_years() -> None:
+    assert names(day("2026-08-01"), day("2027-04-01")) == ["2026-Q3", "2026-Q4", "2027-Q1", "2027-Q2"]
+    assert names(day("2026-08-01"), day("2026-08-01")) == ["2026-Q3"]
 
 
 def test_an_answer_to_an_item_that_is_gone_counts_for_nothing() -> None:

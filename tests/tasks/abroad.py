@@ -22,6 +22,7 @@ from stores.lake import Lake
 from stores.ledger import batches, outbox
 from stores.ledger.batches import Batch
 from stores.vault import Vault
+from tasks import bias_page
 from tasks.bias import audit
 from tests.serving.town import AS_OF, NAME, orders
 from tests.tasks.observatory import CUSTOMERS, NOW, Observatory
@@ -91,7 +92,10 @@ class Abroad(Observatory):
         return lines
 
     def audit(self, at: datetime = NOW) -> dict[str, BiasAudit]:
-        return {one.source: one for one in audit(self.settings, self.config, NAME, at)}
+        return {one.source: one for one in audit(self.settings, self.config, NAME, at, self.page)}
+
+    def page(self, found: Sequence[BiasAudit], earlier: Sequence[BiasAudit]) -> Path:
+        return bias_page.write(self.folder, self.config, found, earlier)
 
     def told(self) -> list[OutboxEvent]:
         return [one for one in outbox.pending(self.ledgers["reader"], 50, NOW + 99 * DAY) if "segment" in one.title]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -13,12 +15,13 @@ from typer.testing import CliRunner
 
 from checks import plans as moves
 from checks.bias import STRANGER
+from errors import StackError
 from grownet import app
-from records import Artifact, BiasAudit
+from records import Artifact, BiasAudit, SegmentFigure
 from stores.ledger import audit as chain
 from stores.ledger import bias, plans
 from tasks import bias_page
-from tasks.bias import audit, describe, newest_audits
+from tasks.bias import audit, describe, newest_audits, news
 from tests.serving.town import NAME
 from tests.tasks.abroad import ABROAD, DAY, HOME, TRAINED, Abroad, shop
 from tests.tasks.observatory import NOW
@@ -55,8 +58,8 @@ def test_a_gap_on_the_newest_rows_is_found_and_told_to_the_owner_of_validate(tow
     (warned,) = town.told()
     assert (warned.level, warned.model) == ("warning", NAME)
     assert warned.body["owner"] == town.config.defaults.owners.validate_
-    assert warned.body["evidence"]["country=abroad"].startswith("-100 % [-100, -100], 15 subjects")
-    assert "--segment 'country=abroad'" in warned.body["next"]
+    assert warned.body["evidence"]["country=abroad"].startswith("-100 % [-100, -100], 15 of 30")
+    assert "--segment country=abroad`" in warned.body["next"]
     assert warned.body["link"] == found.report
     assert town.plan() == plans.current(town.ledgers["reader"], NAME).plan  # type: ignore[union-attr]  # it serves
     assert [one.action for one in chain.entries(town.ledgers["reader"], NAME)][-2:] == ["bias.audited"] * 2
@@ -92,7 +95,7 @@ def test_who_the_snapshot_hardly_knows_is_told_apart_by_what_was_asked(town: Abr
         town.journal().append(*lines, *(town.feedback(line, one) for line, one in zip(lines, bought, strict=True)))
     found = town.audit()["live"]
     assert (found.answer, found.subjects) == ("yes", 120)
-    assert figures(found, "k") == {"up to 3": ("yes", 60), "up to 20": ("no", 60)}
+    assert figures(found, "k") == {"lowest third": ("yes", 60), "highest third": ("no", 60)}
     assert figures(found) == {"missing": ("no", 120)}  # nobody knows where they live
 
 
@@ -166,9 +169,41 @@ def test_an_artifact_that_cannot_be_read_is_undecided(town: Abroad) -> None:
     assert isinstance(artifact, Artifact)
     (path,) = [one for one in (town.folder / "artifacts").rglob(f"{artifact.content}*") if one.is_file()]
     path.write_bytes(b"something else")
-    (found,) = audit(town.settings, town.config, NAME, NOW)
+    (found,) = town.audit().values()
     assert (found.source, found.answer) == ("history", "undecided")
     assert "cannot be read" in found.reason
+    town.audit(NOW + DAY)
+    (warned,) = town.told()  # once
+    assert (warned.level, "cannot be read" in warned.title) == ("warning", True)
+    assert (town.folder / warned.body["link"]).is_file()
+
+
+def test_an_alert_is_not_told_before_its_page_is_there(town: Abroad) -> None:
+    town.take_in(shop(odd=True))
+
+    def away(*_: object) -> None:
+        raise StackError("page", got="a full disk")
+
+    with pytest.raises(StackError):
+        audit(town.settings, town.config, NAME, NOW, away)
+    assert town.told() == []
+    town.audit(NOW + timedelta(minutes=1))  # the second try, at another moment
+    (warned,) = town.told()
+    assert (town.folder / warned.body["link"]).is_file()
+
+
+def test_a_segment_name_from_data_runs_nothing_in_a_shell(town: Abroad) -> None:
+    rude = SegmentFigure(kind="country", name="O'Brien $(touch x)", count=9, mean=0.1, gap=-0.9, answer="yes")
+    town.take_in(shop(odd=True))
+    found = replace(town.audit()["history"], segments=(rude,))
+    warned = news(found, None, town.config)
+    assert warned is not None
+    command = warned.body["next"].split("`")[1]
+    assert shlex.split(command)[-2:] == ["--segment", "country=O'Brien $(touch x)"]
+    hidden = news(replace(found, segments=(replace(rude, name="a\nb"),)), None, town.config)
+    assert hidden is not None
+    assert "--segment" not in hidden.body["next"]
+    assert describe({NAME: [replace(found, reason="so\n  live: no\x1b[2J\u202e")]}).count("\n") == 2
 
 
 def test_nothing_is_audited_while_nothing_serves(tmp_path: Path) -> None:
@@ -181,7 +216,7 @@ def test_nothing_is_audited_while_nothing_serves(tmp_path: Path) -> None:
 
 def test_the_page_shows_each_segment_and_escapes_its_name(town: Abroad, monkeypatch: pytest.MonkeyPatch) -> None:
     town.take_in(shop(odd=True))
-    found = audit(town.settings, town.config, NAME, NOW)
+    found = list(town.audit().values())
     rude = replace(found[0].segments[0], name="<script>alert(1)</script>|x", answer="yes")
     audits = [replace(found[0], segments=(rude, *found[0].segments)), *found[1:]]
     page = bias_page.write(town.folder, town.config, audits, earlier=found)

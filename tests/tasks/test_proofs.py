@@ -101,6 +101,10 @@ def test_what_serves_and_was_not_audited_lately_is_found(town: Town) -> None:
     bias.save(town.ledgers["flow"], [late], Listener(), "audit")
     assert ask(town, "bias_audited", at=at).good
     assert "last audited" in ask(town, "bias_audited", at=at + timedelta(days=9)).said
+    blind = replace(made(2, "undecided"), found_at=at + timedelta(days=8), subjects=0)
+    bias.save(town.ledgers["flow"], [blind], Listener(), "audit")
+    said = ask(town, "bias_audited", at=at + timedelta(days=9))
+    assert (said.good, said.said.endswith("the newest audit could look at nobody")) == (False, True)
 
 
 def test_a_model_without_a_page_about_its_failures_is_found(town: Town, tmp_path: Path) -> None:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
-from checks.reviews import Checklist
+from checks.reviews import Checklist, name_of
 from configs.load import load
-from errors import GrownetError, NotFound, RevisionConflict, RoleRefused, UsageError
+from errors import GrownetError, LedgerUnavailable, NotFound, RevisionConflict, RoleRefused, UsageError
 from grownet import app
 from records import OutboxEvent, utc_now
 from stores.ledger import outbox, reviews
 from stores.ledger.engine import Ledger
-from tasks import review, review_page
+from tasks import proofs, review, review_page
 from tasks.operate import add_operator, verify_audit
 from tasks.review import Given, answer, checklists, look
 from tests.tasks.release_world import House
@@ -164,11 +165,63 @@ def test_a_check_that_says_no_is_told_and_so_is_its_mending(house: House) -> Non
     assert [one.level for one in told(house)] == ["warning", "ok"]
 
 
+def test_a_check_that_fails_says_no_and_silences_no_other(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: proofs.House) -> proofs.Proof:
+        raise json.JSONDecodeError("no JSON", "{x\n", 0)
+
+    def away(_: proofs.House) -> proofs.Proof:
+        raise LedgerUnavailable("ledger", got="locked")
+
+    monkeypatch.setattr(proofs, "CHECKS", {**proofs.CHECKS, "audit_chain": fails})
+    (found,) = look(house.settings, house.config, began(house) + MINUTE)
+    assert statuses(found)["chain"] == "no"
+    (warned,) = told(house)
+    assert "the check failed: JSONDecodeError: no JSON" in warned.body["evidence"]["chain"]
+    monkeypatch.setattr(proofs, "CHECKS", {**proofs.CHECKS, "audit_chain": away})
+    with pytest.raises(LedgerUnavailable):  # worth another try, and no answer
+        look(house.settings, house.config, began(house) + 2 * MINUTE)
+
+
+def test_what_a_check_said_no_to_in_a_quarter_can_be_mended_in_the_next(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = proofs.CHECKS["audit_chain"]
+    first = began(house)
+    monkeypatch.setattr(proofs, "CHECKS", {"audit_chain": lambda _: proofs.Proof(False, "not yet")})
+    own = look(house.settings, house.config, first)[0].quarter
+    late = own.end + DAY
+    assert [statuses(one)["chain"] for one in look(house.settings, house.config, late)] == ["no", "no"]
+    monkeypatch.setattr(proofs, "CHECKS", {"audit_chain": good})
+    assert [statuses(one)["chain"] for one in look(house.settings, house.config, late + DAY)] == ["yes", "yes"]
+    monkeypatch.setattr(proofs, "CHECKS", {"audit_chain": lambda _: proofs.Proof(False, "again")})
+    found = look(house.settings, house.config, late + 2 * DAY)
+    assert [statuses(one)["chain"] for one in found] == ["yes", "no"]  # a quarter that is past keeps its yes
+
+
+def test_a_house_older_than_its_review_is_not_asked_for_the_time_before(house: House) -> None:
+    at = began(house) + 200 * DAY
+    (found,) = look(house.settings, house.config, at)
+    assert (found.quarter.start, statuses(found)["chain"]) == (at, "yes")
+    assert told(house) == []
+    with pytest.raises(UsageError, match="the review began then"):
+        checklists(house.settings, house.config, at, name_of(began(house)))
+
+
+def test_without_a_check_the_review_begins_with_the_house(house: House) -> None:
+    items = tuple(item for item in house.config.compliance.items if item.check is None)
+    compliance = house.config.compliance.model_copy(update={"items": items})
+    only = house.config.model_copy(update={"compliance": compliance})
+    assert look(house.settings, only, began(house) + DAY)[0].quarter.start == began(house)
+
+
 REFUSED: list[tuple[Given, type[GrownetError], str]] = [
     (Given("nothing", "yes", "why", "cleo"), NotFound, "one of"),
     (Given("chain", "yes", "why", "cleo"), UsageError, "check audit_chain answers"),
     (Given("restored", "yes", " \n ", "cleo"), UsageError, "--reason"),
     (Given("restored", "yes", "x" * 2001, "cleo"), UsageError, "2000 characters"),
+    (Given("restored", "yes", "ok\n  yes      chain: it is", "cleo"), UsageError, "one line"),
+    (Given("restored", "yes", "ok\x1b[2J", "cleo"), UsageError, "x1b"),
+    (Given("restored", "yes", "ok\u202e", "cleo"), UsageError, "u202e"),
     (Given("restored", "yes", "why", "mallory"), NotFound, "a known operator"),
     (Given("restored", "yes", "why", "olga"), NotFound, "an enrolled reviewer"),
     (Given("restored", "yes", "why", "ben"), RoleRefused, "an answer of dev_ops, got ben, privacy_officer"),
@@ -223,8 +276,17 @@ def test_the_page_and_the_artifact_escape_what_people_wrote(house: House) -> Non
     assert "http" not in text.replace("&lt;script&gt;alert(1)&lt;/script&gt; | [x](http://evil)", "")
     short = review_page.markdown(found, page)
     assert "<script" not in short.replace("\\<", "")
-    assert "\\[x\\](http://evil)" in short
+    assert "\\[x\\](" in short
     assert list(page.parent.glob(".*")) == []
+
+
+def test_an_answer_from_before_they_were_refused_forges_no_line(house: House) -> None:
+    (found,) = look(house.settings, house.config, began(house) + MINUTE)
+    line = found.lines[0]
+    forged = replace(line.answers[0], reason="ok\n  no       restored: it was\x1b[2J\u202e")
+    shown = review_page.describe([found._replace(lines=(line._replace(answers=(forged, forged)),))])
+    assert len(shown.splitlines()) == 4
+    assert not {"\x1b", "\u202e"} & set(shown)
 
 
 def test_the_commands_answer_and_show(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,6 +295,8 @@ def test_the_commands_answer_and_show(house: House, monkeypatch: pytest.MonkeyPa
     run = CliRunner()
     said = run.invoke(app, ["audit", "answer", "restored", "--no", "--reason", "no spare machine", "--as", "cleo"])
     assert said.exit_code == 0, said.output
+    (warned,) = told(house)
+    assert (house.settings.home / warned.body["link"]).is_file()
     shown = run.invoke(app, ["audit", "review"]).stdout
     assert "no       restored: Was it restored?" in shown
     assert "operator:cleo: no spare machine" in shown
@@ -243,4 +307,13 @@ def test_the_commands_answer_and_show(house: House, monkeypatch: pytest.MonkeyPa
     assert (item["status"], [one["answer"] for one in item["answers"]]) == ("yes", ["no", "yes"])
     assert run.invoke(app, ["audit", "answer", "restored", "--reason", "?", "--as", "cleo"]).exit_code == 2
     assert json.loads(run.invoke(app, ["audit", "verify"]).stdout)["review_answers"] == 2
-    assert facts[-1]["start"] == began(house).astimezone(UTC).isoformat().replace("+00:00", "Z")
+    assert facts[-1]["start"] == item["answers"][0]["at"]  # the review began with the first answer
+    for quarter in ("0000-Q1", "9999-Q4", "２０２６-Q4"):
+        assert isinstance(run.invoke(app, ["audit", "review", "--quarter", quarter]).exception, UsageError)
+
+
+@pytest.mark.parametrize("command", [["audit", "start", "nosuch"], ["monitor", "nosuch"]])
+def test_a_run_for_a_model_that_is_none_is_refused(command: list[str]) -> None:
+    refused = CliRunner().invoke(app, command)
+    assert isinstance(refused.exception, NotFound)
+    assert "nosuch" in str(refused.exception)
