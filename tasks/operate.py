@@ -14,7 +14,7 @@ from checks import plans as transitions
 from configs.schema import Settings
 from errors import NotFound, UsageError
 from records import ReleasePlan, utc_now
-from stores.ledger import audit, people, plans, reviews
+from stores.ledger import audit, ballots, bias, evidence, people, plans, reviews, votes
 from stores.ledger.engine import Ledger
 from stores.ledger.tables import Role
 from stores.vault import Signer, Vault
@@ -85,23 +85,27 @@ def add_operator(settings: Settings, name: str) -> dict[str, Any]:
 
 
 def verify_audit(settings: Settings) -> dict[str, Any]:
-    """Walks the hash chain from its first entry, checks every plan's signature, every reviewer against the chain, and every
-    answer to the quarterly review against chain and signature.
+    """Walks the hash chain from its first entry, then asks for every row that it tells of: plans, ballots, votes, reviewers,
+    operators, candidates, evidence, discards, bias audits, answers to the quarterly review. Each is compared with what the
+    chain says of it, and checked by its signature where it has one; a row that the chain does not tell of is refused.
 
     Raises:
-        TamperError: naming the first entry, plan, reviewer or answer that does not match.
+        TamperError: naming the first entry or row that does not match, or that is gone.
     """
     ring = Vault.open(settings.home, "reader", settings.kms_key_uri).verifier
     with opened(settings, "reader") as ledger:
         entries = audit.verify(ledger)
-        models = sorted({entry.subject for entry in audit.entries(ledger) if entry.action == "release"})
-        checked = [plans.verify(signed, ring) for model in models for signed in plans.history(ledger, model)]
-        known = people.verify(ledger)
-        answered = reviews.verify(ledger, ring)
-    return {
-        "entries": entries,
-        "plans": len(checked),
-        "reviewers": known,
-        "review_answers": answered,
-        "intact": True,
-    }
+        candidates, proofs = evidence.verify(ledger)
+        return {
+            "entries": entries,
+            "plans": plans.verify_all(ledger, ring),
+            "ballots": ballots.verify(ledger),
+            "votes": votes.verify(ledger, ring),
+            "reviewers": people.verify(ledger),
+            "operators": people.verify_operators(ledger),
+            "candidates": candidates,
+            "evidence": proofs,
+            "bias_audits": bias.verify(ledger),
+            "review_answers": reviews.verify(ledger, ring),
+            "intact": True,
+        }

@@ -15,11 +15,12 @@ from msgspec.structs import replace
 
 from errors import NotFound, ReleaseRefused
 from records import BallotSubject, Record, Rollout, digest_of, utc_now
-from stores.ledger import leases
+from stores.ledger import audit, leases, rows
 from stores.ledger import tables as t
 from stores.ledger.engine import Ledger, Transaction
 
 Status = Literal["open", "approved", "refused", "expired", "void", "released"]
+OPENED = "ballot.opened"
 AFTER: dict[str, frozenset[str]] = {
     "open": frozenset({"approved", "refused", "expired", "void"}),
     "approved": frozenset({"released", "void"}),
@@ -80,7 +81,7 @@ def open_ballot(ledger: Ledger, question: Question, request: str = "") -> Ballot
         row = {"id": identity, "model": model, "status": "open", "closed_reason": "", "closed_at": None}
         transaction.execute(sa.insert(t.ballots).values(**row, payload=bound.to_json().decode()))
         detail = {"model": model, "verb": bound.subject.verb, "subject": bound.subject.digest, "question": bound.digest}
-        transaction.audit("ballot.opened", identity, detail, question.opened_at)
+        transaction.audit(OPENED, identity, detail, question.opened_at)
     return Ballot(id=identity, model=model, question=bound, status="open")
 
 
@@ -157,6 +158,41 @@ def required(reader: sa.Connection | Transaction, identity: str) -> Ballot:
     return found
 
 
+def verify(ledger: Ledger) -> int:
+    """Compares every ballot with the audit log, its question and how it ended, and returns how many there are.
+
+    Raises:
+        TamperError: naming the first one that is another, that is gone, or that the log does not tell of.
+    """
+    with ledger.read() as connection:
+        found = {row.id: row for row in connection.execute(sa.select(t.ballots))}
+        opened = {entry.subject: entry for entry in audit.told(connection, OPENED)}
+        ended = {entry.subject: entry for entry in _endings(connection)}
+    rows.refuse_missing("ballot", found.keys(), opened.keys())
+    for name, row in sorted(found.items()):
+        question = rows.refuse_other(Question, row.payload, opened[name].detail.get("question", ""), "ballot", name)
+        rows.refuse_moved((row.id, row.model), (question.subject.ballot, question.subject.model), "ballot", name)
+        _refuse_other_end(row, ended.get(name))
+    return len(found)
+
+
+def _endings(connection: sa.Connection) -> list[audit.Entry]:
+    """How ballots ended, oldest first: a ballot that was approved may be released or void after."""
+    ends = sorted(AFTER["open"] | AFTER["approved"])
+    found = [entry for end in ends for entry in audit.told(connection, f"ballot.{end}")]
+    return sorted(found, key=lambda entry: entry.sequence)
+
+
+def _refuse_other_end(row: sa.Row[Any], told: audit.Entry | None) -> None:
+    expected: tuple[object, ...] = ("open", None, "")
+    if told is not None:
+        expected = (told.action.removeprefix("ballot."), told.at, told.detail.get("reason"))
+    if (row.status, row.closed_at, row.closed_reason) != expected:
+        raise rows.differs(
+            "ballot", row.id, expected=f"one that is {expected[0]}, as the audit log tells", got=row.status
+        )
+
+
 def _refuse_second(transaction: Transaction, model: str, at: datetime) -> None:
     other = _find(transaction, sa.and_(t.ballots.c.model == model, t.ballots.c.status == "open"))
     if other is None:
@@ -178,5 +214,5 @@ def _find(reader: sa.Connection | Transaction, where: sa.ColumnElement[bool]) ->
 
 
 def _ballot(row: dict[str, Any]) -> Ballot:
-    question = Question.from_json(row.pop("payload"))
+    question = rows.read(Question, row.pop("payload"), "ballot", row["id"])
     return Ballot(question=question, **row)

@@ -1,7 +1,8 @@
 """Bias audits: what was found about what serves, by segment; append-only, each told in the audit log.
 
 Written by the audit flow (role flow), together with the alert that it asks for; read by `grownet audit bias`, by the page
-and by the quarterly review.
+and by the quarterly review, which count only what the audit log tells of, in the order in which it was written: a clock that was
+wrong for a while reorders nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from records import BiasAudit, OutboxEvent
-from stores.ledger import outbox
+from stores.ledger import audit, outbox, rows
 from stores.ledger import tables as t
 from stores.ledger.engine import Ledger, Transaction
 
+AUDITED = "bias.audited"
+Reader = sa.Connection | Transaction
 Tell = Callable[[BiasAudit, BiasAudit | None], OutboxEvent | None]
 
 
@@ -28,46 +31,73 @@ def save(ledger: Ledger, found: Iterable[BiasAudit], tell: Tell, actor: str) -> 
     told: list[OutboxEvent] = []
     with ledger.write(actor) as transaction:
         transaction.head()  # one at a time, also on Postgres
-        for audit in found:
-            before = _decided(transaction, audit.model, audit.source)
-            if _store(transaction, audit) and (event := tell(audit, before)) is not None:
+        for one in found:
+            before = _decided(transaction, one.model, one.source)
+            if _store(transaction, one) and (event := tell(one, before)) is not None:
                 told.append(event)
         outbox.queue(transaction, told)
     return told
 
 
-def newest(ledger: Ledger, model: str) -> list[BiasAudit]:
-    """The newest audit of each source about a model, by source."""
-    found = {audit.source: audit for audit in audits(ledger, model)}
+def newest(ledger: Ledger, model: str, until: datetime | None = None) -> list[BiasAudit]:
+    """The audit of each source about a model that was written last, by source; none of after `until`."""
+    found = {one.source: one for one in audits(ledger, model, until=until)}
     return [found[source] for source in sorted(found)]
 
 
-def audits(ledger: Ledger, model: str, since: datetime | None = None) -> list[BiasAudit]:
-    """Audits about a model, oldest first."""
-    query = sa.select(t.bias_audits.c.payload).where(t.bias_audits.c.model == model)
-    query = query if since is None else query.where(t.bias_audits.c.at >= since)
+def audits(ledger: Ledger, model: str, since: datetime | None = None, until: datetime | None = None) -> list[BiasAudit]:
+    """Audits about a model that the audit log tells of, in the order in which they were written.
+
+    Args:
+        until: now, to leave out those that a clock which had jumped ahead dated later.
+    """
     with ledger.read() as connection:
-        rows = connection.execute(query.order_by(t.bias_audits.c.at, t.bias_audits.c.id)).scalars()
-        return [BiasAudit.from_json(row) for row in rows]
+        found = _told(connection, model)
+    return [
+        one for one in found if (since is None or one.found_at >= since) and (until is None or one.found_at <= until)
+    ]
 
 
-def _store(transaction: Transaction, audit: BiasAudit) -> bool:
+def verify(ledger: Ledger) -> int:
+    """Compares every audit with the audit log and returns how many there are.
+
+    Raises:
+        TamperError: naming the first one that is another, that is gone, or that the log does not tell of.
+    """
+    with ledger.read() as connection:
+        found = {row.id: row for row in connection.execute(sa.select(t.bias_audits))}
+        told = {str(entry.detail.get("audit")): entry for entry in audit.told(connection, AUDITED)}
+    rows.refuse_missing("bias audit", found.keys(), told.keys())
+    for name, row in sorted(found.items()):
+        one = rows.refuse_other(BiasAudit, row.payload, told[name].detail.get("digest", ""), "bias audit", name)
+        columns = (row.id, row.model, row.source, row.answer, row.at)
+        rows.refuse_moved(columns, (one.id, one.model, one.source, one.answer, one.found_at), "bias audit", name)
+    return len(found)
+
+
+def _told(reader: Reader, model: str) -> list[BiasAudit]:
+    """In the order of the audit log; a row that it does not tell of, or tells of otherwise, is left to `verify`."""
+    query = sa.select(t.bias_audits.c.id, t.bias_audits.c.payload).where(t.bias_audits.c.model == model)
+    payloads = {row.id: row.payload for row in reader.execute(query)}
+    found = []
+    for entry in audit.told(reader, AUDITED, model):
+        name, digest = str(entry.detail.get("audit")), entry.detail.get("digest", "")
+        if name in payloads and rows.is_told(BiasAudit, payloads[name], digest):
+            found.append(rows.read(BiasAudit, payloads[name], "bias audit", name))
+    return found
+
+
+def _store(transaction: Transaction, new: BiasAudit) -> bool:
     """False for one whose id is there already."""
-    if transaction.execute(sa.select(t.bias_audits.c.id).where(t.bias_audits.c.id == audit.id)).first() is not None:
+    if transaction.execute(sa.select(t.bias_audits.c.id).where(t.bias_audits.c.id == new.id)).first() is not None:
         return False
-    row = {"model": audit.model, "source": audit.source, "answer": audit.answer, "at": audit.found_at}
-    transaction.execute(sa.insert(t.bias_audits).values(id=audit.id, payload=audit.to_json().decode(), **row))
-    detail = {"audit": audit.id, "source": audit.source, "answer": audit.answer, "digest": audit.digest}
-    transaction.audit("bias.audited", audit.model, detail, audit.found_at)
+    row = {"model": new.model, "source": new.source, "answer": new.answer, "at": new.found_at}
+    transaction.execute(sa.insert(t.bias_audits).values(id=new.id, payload=new.to_json().decode(), **row))
+    detail = {"audit": new.id, "source": new.source, "answer": new.answer, "digest": new.digest}
+    transaction.audit(AUDITED, new.model, detail, new.found_at)
     return True
 
 
 def _decided(transaction: Transaction, model: str, source: str) -> BiasAudit | None:
-    query = (
-        sa.select(t.bias_audits.c.payload)
-        .where(t.bias_audits.c.model == model, t.bias_audits.c.source == source, t.bias_audits.c.answer != "undecided")
-        .order_by(t.bias_audits.c.at.desc(), t.bias_audits.c.id.desc())
-        .limit(1)
-    )
-    payload = transaction.execute(query).scalar()
-    return None if payload is None else BiasAudit.from_json(payload)
+    decided = [one for one in _told(transaction, model) if one.source == source and one.answer != "undecided"]
+    return decided[-1] if decided else None

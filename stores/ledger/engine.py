@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 import sqlalchemy as sa
 
-from errors import LedgerError, LedgerUnavailable, RevisionConflict, RoleRefused, UsageError, WrongLedger
+from errors import LedgerError, LedgerUnavailable, RevisionConflict, RoleRefused, TamperError, UsageError, WrongLedger
 from records import canonical, utc_now
 from stores.ledger.connections import WRITING, connect
 from stores.ledger.tables import SCHEMA_VERSION, WRITES, Role, audit, audit_head, meta, metadata, triggers
@@ -47,8 +47,7 @@ class Transaction:
 
     def head(self) -> tuple[int, str]:
         """(sequence, hash) of the newest audit entry, locked until the transaction ends."""
-        row = self.execute(sa.select(audit_head).where(audit_head.c.id == 1).with_for_update()).one()
-        return int(row.sequence), str(row.hash)
+        return head_of(self, lock=True)
 
     def audit(self, action: str, subject: str, detail: Mapping[str, Any], at: datetime | None = None) -> str:
         """Appends an entry to the hash chain and returns its hash."""
@@ -77,6 +76,15 @@ class Transaction:
         if table not in WRITES[self.role]:
             roles = sorted(role for role, written in WRITES.items() if table in written)
             raise RoleRefused(f"ledger table {table!r}", expected=f"one of the roles {roles}", got=self.role)
+
+
+def head_of(reader: sa.Connection | Transaction, lock: bool = False) -> tuple[int, str]:
+    """(sequence, hash) of the newest audit entry. Raises TamperError when the row that says it is gone."""
+    query = sa.select(audit_head).where(audit_head.c.id == 1)
+    row = reader.execute(query.with_for_update() if lock else query).first()
+    if row is None:
+        raise TamperError("audit head", expected="a row", got="none", do="compare the ledger with a backup")
+    return int(row.sequence), str(row.hash)
 
 
 def entry_hash(entry: Mapping[str, Any]) -> str:
@@ -172,18 +180,21 @@ class Ledger:
 
     def _migrate(self) -> None:
         """Brings an older ledger up to date where that only adds tables; the first writer that opens it does so."""
-        if self._begun() and self._schema() in ADDED_TO:
+        if self._begun() and self._old():
             with self._translated(), self._connected(write=True, present=False) as connection, connection.begin():
                 _add_missing(connection)
 
-    def _schema(self) -> str | None:
+    def _old(self) -> bool:
+        """Whether tables are to be added; never to a ledger that is refused."""
         with self._translated(), self._connected(write=False, present=False) as connection, connection.begin():
-            return connection.execute(sa.select(meta.c.value).where(meta.c.name == "schema")).scalar()
+            marks = _marks(connection)
+        self._refuse_mixed(marks)
+        return marks.get("schema") in ADDED_TO
 
     def _check_marks(self, connection: sa.Connection) -> None:
         if not sa.inspect(connection).has_table(meta.name):
             raise self._away("a database without a ledger in it")
-        marks = {row.name: row.value for row in connection.execute(sa.select(meta))}
+        marks = _marks(connection)
         if marks.get("schema") != str(SCHEMA_VERSION):
             raise LedgerError(
                 f"ledger {self._name}",
@@ -191,11 +202,14 @@ class Ledger:
                 got=marks.get("schema"),
                 do=_older(marks.get("schema")),
             )
-        if marks["demo"] != _mark(self.demo):
+        self._refuse_mixed(marks)
+
+    def _refuse_mixed(self, marks: Mapping[str, str]) -> None:
+        if marks.get("demo") != _mark(self.demo):
             raise WrongLedger(
                 f"ledger {self._name}",
                 expected=f"a {_mark(self.demo)} ledger",
-                got=f"a {marks['demo']} one",
+                got=f"a {marks.get('demo')} one",
                 do="set GROWNET_HOME (and GROWNET_DEMO) to what you mean; a demo never mixes with real releases",
             )
 
@@ -259,6 +273,10 @@ def _create(connection: sa.Connection, demo: bool) -> None:
     }
     connection.execute(sa.insert(meta), [{"name": name, "value": value} for name, value in marks.items()])
     connection.execute(sa.insert(audit_head).values(id=1, sequence=0, hash=GENESIS))
+
+
+def _marks(connection: sa.Connection) -> dict[str, str]:
+    return {row.name: row.value for row in connection.execute(sa.select(meta))}
 
 
 def _mark(demo: bool) -> str:

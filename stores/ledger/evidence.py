@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from errors import LedgerError, NotFound
 from records import Candidate, Evidence, utc_now
+from stores.ledger import audit, rows
 from stores.ledger import tables as t
 from stores.ledger.engine import Ledger
 
@@ -39,7 +40,7 @@ def candidate(ledger: Ledger, identity: str) -> Candidate:
         payload = connection.execute(sa.select(t.candidates.c.payload).where(t.candidates.c.id == identity)).scalar()
     if payload is None:
         raise NotFound(f"candidate {identity!r}", do="list them with `grownet models`")
-    return Candidate.from_json(payload)
+    return rows.read(Candidate, payload, "candidate", identity)
 
 
 def candidate_of_artifact(ledger: Ledger, content: str) -> Candidate | None:
@@ -49,18 +50,14 @@ def candidate_of_artifact(ledger: Ledger, content: str) -> Candidate | None:
     )
     with ledger.read() as connection:
         payload = connection.execute(query.limit(1)).scalar()
-    return None if payload is None else Candidate.from_json(payload)
+    return None if payload is None else rows.read(Candidate, payload, "candidate of artifact", content[:12])
 
 
 def candidates(ledger: Ledger, model: str) -> list[Candidate]:
     """The candidates of a model, oldest first."""
-    query = (
-        sa.select(t.candidates.c.payload)
-        .where(t.candidates.c.model == model)
-        .order_by(t.candidates.c.at, t.candidates.c.id)
-    )
+    query = sa.select(t.candidates).where(t.candidates.c.model == model).order_by(t.candidates.c.at, t.candidates.c.id)
     with ledger.read() as connection:
-        return [Candidate.from_json(payload) for payload in connection.execute(query).scalars()]
+        return [rows.read(Candidate, row.payload, "candidate", row.id) for row in connection.execute(query)]
 
 
 def numbers(ledger: Ledger, model: str, artifacts: Collection[str]) -> tuple[frozenset[int], tuple[str, ...]]:
@@ -68,10 +65,10 @@ def numbers(ledger: Ledger, model: str, artifacts: Collection[str]) -> tuple[fro
     query = sa.select(t.candidates.c.id, t.candidates.c.payload)
     found, unreadable = set(), []
     with ledger.read() as connection:
-        rows = connection.execute(
+        kept = connection.execute(
             query.where(t.candidates.c.model == model, t.candidates.c.artifact.in_(sorted(artifacts)))
         ).all()
-    for row in rows:
+    for row in kept:
         try:
             found.add(Candidate.from_json(row.payload).number)
         except msgspec.DecodeError:
@@ -98,14 +95,14 @@ def evidence(ledger: Ledger, digest: str) -> Evidence:
         payload = connection.execute(query).scalar()
     if payload is None:
         raise NotFound(f"evidence {digest[:12]!r}")
-    return Evidence.from_json(payload)
+    return rows.read(Evidence, payload, "evidence", digest[:12])
 
 
 def evidence_of(ledger: Ledger, candidate_id: str) -> list[Evidence]:
     """All evidence about a candidate, oldest first."""
-    query = sa.select(t.evidence.c.payload).where(t.evidence.c.candidate == candidate_id)
+    query = sa.select(t.evidence).where(t.evidence.c.candidate == candidate_id)
     with ledger.read() as connection:
-        found = [Evidence.from_json(payload) for payload in connection.execute(query).scalars()]
+        found = [rows.read(Evidence, row.payload, "evidence", row.digest[:12]) for row in connection.execute(query)]
     return sorted(found, key=lambda one: one.created_at)
 
 
@@ -130,3 +127,41 @@ def discarded(ledger: Ledger, identity: str) -> str | None:
     """Why a candidate was discarded, or None when it was not."""
     with ledger.read() as connection:
         return connection.execute(sa.select(t.discards.c.reason).where(t.discards.c.candidate == identity)).scalar()
+
+
+def verify(ledger: Ledger) -> tuple[int, int]:
+    """Compares candidates, evidence and discards with the audit log; how many candidates and evidence there are.
+
+    Raises:
+        TamperError: naming the first one that is another, that is gone, or that the log does not tell of.
+    """
+    with ledger.read() as connection:
+        found = _verify_candidates(connection), _verify_evidence(connection)
+        kept = {row.candidate: row.reason for row in connection.execute(sa.select(t.discards))}
+        told = {str(one.detail.get("candidate")): one for one in audit.told(connection, "candidate.discarded")}
+    rows.refuse_missing("discard of", kept.keys(), told.keys())
+    for name, reason in sorted(kept.items()):
+        if told[name].detail.get("reason") != reason:
+            raise rows.differs("discard of", name, expected="the reason that the audit log tells of", got="another")
+    return found
+
+
+def _verify_candidates(connection: sa.Connection) -> int:
+    kept = {row.id: row for row in connection.execute(sa.select(t.candidates))}
+    told = {str(one.detail.get("candidate")): one for one in audit.told(connection, "candidate")}
+    rows.refuse_missing("candidate", kept.keys(), told.keys())
+    for name, row in sorted(kept.items()):
+        one = rows.refuse_other(Candidate, row.payload, told[name].detail.get("digest", ""), "candidate", name)
+        columns = (row.id, row.model, row.artifact, row.at)
+        rows.refuse_moved(columns, (one.id, one.model, one.artifact.content, one.created_at), "candidate", name)
+    return len(kept)
+
+
+def _verify_evidence(connection: sa.Connection) -> int:
+    kept = {row.digest: row for row in connection.execute(sa.select(t.evidence))}
+    told = {str(one.detail.get("digest")) for one in audit.told(connection, "evidence")}
+    rows.refuse_missing("evidence", kept.keys(), told)
+    for digest, row in sorted(kept.items()):
+        one = rows.refuse_other(Evidence, row.payload, digest, "evidence", digest)
+        rows.refuse_moved((row.candidate,), (one.candidate,), "evidence", digest)
+    return len(kept)

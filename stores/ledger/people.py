@@ -6,18 +6,20 @@ One person has one role; a changed role or secret is a new enrolment with its ow
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from errors import NotFound, ReleaseRefused, TamperError
 from records import Record
+from stores.ledger import audit, rows
 from stores.ledger import tables as t
 from stores.ledger.engine import Ledger, Transaction
 
 ENROLLED = "reviewer.enrolled"
+ADDED = "operator.added"
 NAME_LENGTH = 64
 
 
@@ -100,10 +102,9 @@ def trusted(reader: sa.Connection | Transaction, name: str) -> Reviewer | None:
     payload = reader.execute(sa.select(t.reviewers.c.payload).where(t.reviewers.c.name == name)).scalar()
     if payload is None:
         return None
-    found = Reviewer.from_json(payload)
-    told = sa.select(t.audit.c.detail).where(t.audit.c.subject == name, t.audit.c.action == ENROLLED)
-    last = reader.execute(told.order_by(t.audit.c.sequence.desc()).limit(1)).scalar()
-    if found.name != name or last is None or json.loads(last)["digest"] != found.digest:
+    found = rows.read(Reviewer, payload, "reviewer", name)
+    last = audit.told(reader, ENROLLED, name)[-1:]
+    if found.name != name or not last or last[0].detail.get("digest") != found.digest:
         raise TamperError(
             f"reviewer {name}",
             expected="the row that was enrolled, as the audit log has it",
@@ -150,19 +151,40 @@ def add_operator(ledger: Ledger, new: Operator, actor: str) -> None:
             transaction.execute(
                 sa.insert(t.operators).values(name=new.name, key=new.key, payload=new.to_json().decode())
             )
-            transaction.audit("operator.added", new.name, {"key": new.key, "added_by": new.added_by})
+            transaction.audit(ADDED, new.name, {"key": new.key, "added_by": new.added_by})
 
 
 def operators(ledger: Ledger) -> list[Operator]:
     """All operators by name."""
     with ledger.read() as connection:
-        rows = connection.execute(sa.select(t.operators.c.payload).order_by(t.operators.c.name)).scalars().all()
-    return [Operator.from_json(row) for row in rows]
+        return [_operator(row) for row in connection.execute(sa.select(t.operators).order_by(t.operators.c.name))]
+
+
+def verify_operators(ledger: Ledger) -> int:
+    """Compares every operator with the audit log and returns how many there are.
+
+    Raises:
+        TamperError: naming the first one that is another, that is gone, or that the log does not tell of.
+    """
+    with ledger.read() as connection:
+        found = {row.name: row for row in connection.execute(sa.select(t.operators))}
+        told = {entry.subject: entry.detail for entry in audit.told(connection, ADDED)}
+    rows.refuse_missing("operator", found.keys(), told.keys())
+    for name, row in sorted(found.items()):
+        one = _operator(row)
+        rows.refuse_moved((row.name, row.key), (one.name, one.key), "operator", name)
+        if {"key": one.key, "added_by": one.added_by} != told[name]:
+            raise rows.differs("operator", name, expected="the one that the audit log tells of", got="another")
+    return len(found)
+
+
+def _operator(row: sa.Row[Any]) -> Operator:
+    return rows.read(Operator, row.payload, "operator", row.name)
 
 
 def _reviewers(reader: sa.Connection | Transaction) -> list[Reviewer]:
-    rows = reader.execute(sa.select(t.reviewers.c.payload).order_by(t.reviewers.c.name)).scalars().all()
-    return [Reviewer.from_json(row) for row in rows]
+    found = reader.execute(sa.select(t.reviewers).order_by(t.reviewers.c.name))
+    return [rows.read(Reviewer, row.payload, "reviewer", row.name) for row in found]
 
 
 def _known_as(one: Reviewer) -> set[str]:

@@ -19,11 +19,12 @@ from checks.keys import key_kind
 from checks.plans import describe, initial
 from errors import ReleaseRefused, RevisionConflict, TamperError
 from records import Incident, OutboxEvent, Record, ReleasePlan, Ruling, SignedPlan, digest_bytes, utc_now
-from stores.ledger import ballots, incidents, leases, outbox, rulings, votes
+from stores.ledger import audit, ballots, incidents, leases, outbox, rows, rulings, votes
 from stores.ledger import tables as t
 from stores.ledger.engine import Ledger, Transaction
 from stores.ledger.signing import Ring, Signer
 
+RELEASED = "release"
 Transition = Callable[[ReleasePlan], ReleasePlan]
 
 
@@ -68,8 +69,8 @@ def releases(ledger: Ledger, model: str, after: int = 0) -> list[Release]:
     """The rows of a model with a revision above `after`, oldest first."""
     query = sa.select(t.releases).where(t.releases.c.model == model, t.releases.c.revision > after)
     with ledger.read() as connection:
-        rows = connection.execute(query.order_by(t.releases.c.revision)).mappings()
-        return [_release(dict(row)) for row in rows]
+        found = connection.execute(query.order_by(t.releases.c.revision)).mappings()
+        return [_release(dict(row)) for row in found]
 
 
 def release(ledger: Ledger, model: str, revision: int) -> Release | None:
@@ -156,6 +157,33 @@ def verify(signed: SignedPlan, ring: Ring) -> ReleasePlan:
     return signed.plan
 
 
+def verify_all(ledger: Ledger, ring: Ring) -> int:
+    """Compares every plan with the audit entry written with it, checks its signature, and returns how many there are.
+
+    Raises:
+        TamperError: naming the first one that is another, that is gone, or that the log does not tell of.
+    """
+    with ledger.read() as connection:
+        kept = [_release(dict(row)) for row in connection.execute(sa.select(t.releases)).mappings()]
+        entries = audit.told(connection, RELEASED)
+    found = {f"{one.model} revision {one.revision}": one for one in kept}
+    told = {f"{entry.subject} revision {entry.detail.get('revision')}": entry for entry in entries}
+    rows.refuse_missing("plan", found.keys(), told.keys())
+    for name, one in sorted(found.items()):
+        _refuse_other(name, one, told[name])
+        plan = verify(one.signed, ring)
+        columns = (one.model, one.revision, one.actor)
+        rows.refuse_moved(columns, (plan.model, plan.revision, plan.actor), "plan", name)
+    return len(found)
+
+
+def _refuse_other(name: str, found: Release, told: audit.Entry) -> None:
+    written = (digest_bytes(found.signed.payload.encode()), found.signed.key, found.ballot, found.at, found.audit)
+    said = told.detail
+    if written != (said.get("plan"), said.get("key"), said.get("ballot"), told.at, told.hash):
+        raise rows.differs("plan", name, expected="the one that the audit log tells of", got="another")
+
+
 def _verified(transaction: Transaction, last: Release, ring: Ring) -> ReleasePlan:
     plan = verify(last.signed, ring)
     thing = f"{last.model} revision {last.revision}"
@@ -218,7 +246,7 @@ def _append(transaction: Transaction, plan: ReleasePlan, signer: Signer, ballot:
         "key": signer.id,
         "signature": signer.sign(payload),
         "ballot": ballot,
-        "audit": transaction.audit("release", plan.model, detail, moment),
+        "audit": transaction.audit(RELEASED, plan.model, detail, moment),
         "payload": payload.decode(),
     }
     transaction.execute(sa.insert(t.releases).values(**row))

@@ -6,17 +6,17 @@ it leads to and the alert of that are one transaction. Read by `grownet audit re
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from errors import RevisionConflict, TamperError
 from records import OutboxEvent, ReviewAnswer, ReviewState
-from stores.ledger import outbox
+from stores.ledger import audit, outbox, rows
 from stores.ledger import tables as t
-from stores.ledger.engine import Ledger, Transaction
+from stores.ledger.engine import Ledger, Transaction, head_of
 from stores.ledger.signing import Ring
 
 ANSWERED = "review.answered"
@@ -76,21 +76,25 @@ def state(ledger: Ledger, quarter: str) -> ReviewState | None:
 def verify(ledger: Ledger, ring: Ring) -> int:
     """Checks every answer there is and returns how many. Raises as `answers`; also for one that is gone."""
     with ledger.read() as connection:
-        found = [
-            ReviewAnswer.from_json(row) for row in connection.execute(sa.select(t.review_answers.c.payload)).scalars()
-        ]
-        told = connection.execute(sa.select(t.audit.c.subject).where(t.audit.c.action == ANSWERED)).scalars().all()
+        found = [_answer(row) for row in connection.execute(sa.select(t.review_answers))]
+        told = {entry.subject for entry in audit.told(connection, ANSWERED)}
         for answer in found:
             _verify(connection, answer, ring)
-    if gone := sorted(set(told) - {_subject(answer) for answer in found}):
-        raise TamperError(f"answer {gone[0]}", expected="a row, as the audit log tells of it", got="none")
+    rows.refuse_missing("answer", {_subject(answer) for answer in found}, told)
     return len(found)
 
 
 def first_entry(ledger: Ledger) -> datetime | None:
-    """When the house's first ledger entry was made; None before it."""
+    """When the house's first ledger entry was made; None before it.
+
+    Raises:
+        TamperError: when there are later ones and it is gone.
+    """
     with ledger.read() as connection:
         found: datetime | None = connection.execute(sa.select(t.audit.c.at).where(t.audit.c.sequence == 1)).scalar()
+        last = head_of(connection)[0]
+    if found is None and last > 0:
+        raise rows.differs("audit", "entry 1", expected=f"a row, since there are {last}", got="none")
     return found
 
 
@@ -112,26 +116,32 @@ def _store(transaction: Transaction, answer: ReviewAnswer) -> None:
 
 def _answers(reader: Reader, quarter: str) -> list[ReviewAnswer]:
     query = (
-        sa.select(t.review_answers.c.payload)
+        sa.select(t.review_answers)
         .where(t.review_answers.c.quarter == quarter)
         .order_by(t.review_answers.c.item, t.review_answers.c.number)
     )
-    return [ReviewAnswer.from_json(row) for row in reader.execute(query).scalars()]
+    return [_answer(row) for row in reader.execute(query)]
+
+
+def _answer(row: sa.Row[Any]) -> ReviewAnswer:
+    """An answer counts in the quarter and for the item that it was given to: the row only says where to look."""
+    name = f"{row.quarter}/{row.item}/{row.number}"
+    found = rows.read(ReviewAnswer, row.payload, "answer", name)
+    if _subject(found) != name:
+        raise rows.differs("answer", name, expected="its own payload", got=f"that of {_subject(found)}")
+    return found
 
 
 def _state(reader: Reader, quarter: str) -> ReviewState | None:
     query = sa.select(t.review_states.c.payload).where(t.review_states.c.quarter == quarter)
     payload = reader.execute(query.order_by(t.review_states.c.number.desc()).limit(1)).scalar()
-    return None if payload is None else ReviewState.from_json(payload)
+    return None if payload is None else rows.read(ReviewState, payload, "state of the review of", quarter)
 
 
 def _verify(reader: Reader, answer: ReviewAnswer, ring: Ring) -> None:
     """A person's answer is proved by its signature, a check's by the role that the audit log wrote it under."""
     thing = f"answer {_subject(answer)}"
-    query = sa.select(t.audit.c.detail, t.audit.c.role).where(
-        t.audit.c.subject == _subject(answer), t.audit.c.action == ANSWERED
-    )
-    told = [(json.loads(row.detail)["digest"], row.role) for row in reader.execute(query)]
+    told = [(entry.detail.get("digest"), entry.role) for entry in audit.told(reader, ANSWERED, _subject(answer))]
     role = "flow" if answer.key == CHECK else "operator"
     if (answer.digest, role) not in told:
         raise TamperError(

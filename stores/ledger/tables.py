@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from errors import TamperError
+
 SCHEMA_VERSION = 3
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Role = Literal["flow", "release", "guard", "operator", "serving", "reader"]
@@ -34,7 +36,12 @@ class Moment(sa.types.TypeDecorator[datetime]):
         return (value - EPOCH) // timedelta(microseconds=1)
 
     def process_result_value(self, value: Any | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
-        return None if value is None else EPOCH + timedelta(microseconds=int(value))
+        if value is None:
+            return None
+        try:
+            return EPOCH + timedelta(microseconds=int(value))
+        except (ValueError, OverflowError) as error:
+            raise TamperError("ledger row", expected="a time in microseconds", got=repr(value)) from error
 
 
 def _text(name: str, **kwargs: Any) -> sa.Column[str]:

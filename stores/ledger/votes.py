@@ -14,13 +14,14 @@ from msgspec.structs import replace
 from checks.ballots import is_author, judge_votes, verify_vote
 from errors import AdmissionRefused, ReleaseRefused, TamperError, VoteRefused
 from records import Approval, Vote, utc_now
-from stores.ledger import people
+from stores.ledger import audit, people, rows
 from stores.ledger import tables as t
 from stores.ledger.ballots import Ballot, required, settle
 from stores.ledger.engine import Ledger, Transaction
 from stores.ledger.people import Reviewer
 from stores.ledger.signing import Ring, Signer
 
+CAST = "vote"
 TYPED_LENGTH = 64  # what strangers type is cut to this before it is kept
 
 
@@ -69,7 +70,7 @@ def record_vote(ledger: Ledger, vote: Vote, time_step: int, *, signer: Signer) -
         transaction.execute(sa.insert(t.used_codes).values(**spent))
         row = {"ballot": vote.ballot, "reviewer": vote.reviewer, "role": vote.role}
         transaction.execute(sa.insert(t.votes).values(**row, payload=signed.to_json().decode()))
-        transaction.audit("vote", vote.ballot, {"reviewer": vote.reviewer, "digest": signed.digest}, vote.cast_at)
+        transaction.audit(CAST, vote.ballot, {"reviewer": vote.reviewer, "digest": signed.digest}, vote.cast_at)
         return _decided(transaction, found, signer.ring, vote.cast_at)
 
 
@@ -92,6 +93,25 @@ def attempts(ledger: Ledger, identity: str, reviewer: str = "") -> int:
     """Submissions on a ballot that were no vote, of one reviewer or of all."""
     with ledger.read() as connection:
         return _attempts(connection, identity, reviewer[:TYPED_LENGTH])
+
+
+def verify(ledger: Ledger, ring: Ring) -> int:
+    """Compares every vote with the audit log, checks its signature over its ballot's subject, and returns how many there are.
+
+    Raises:
+        TamperError: naming the first one that is another, that is gone, or that the log does not tell of.
+    """
+    with ledger.read() as connection:
+        found = {f"{row.ballot}/{row.reviewer}": row for row in connection.execute(sa.select(t.votes))}
+        entries = audit.told(connection, CAST)
+        subjects = {name: required(connection, name).subject for name in {row.ballot for row in found.values()}}
+    told = {f"{entry.subject}/{entry.detail.get('reviewer')}": entry.detail.get("digest", "") for entry in entries}
+    rows.refuse_missing("vote", found.keys(), told.keys())
+    for name, row in sorted(found.items()):
+        vote = rows.refuse_other(Vote, row.payload, told[name], "vote", name)
+        rows.refuse_moved((row.ballot, row.reviewer, row.role), (vote.ballot, vote.reviewer, vote.role), "vote", name)
+        verify_vote(vote, subjects[vote.ballot], ring.verify)
+    return len(found)
 
 
 def refuse_locked(ledger: Ledger, found: Ballot, reviewer: str, at: datetime) -> None:
@@ -205,8 +225,9 @@ def _reviewer(transaction: Transaction, name: str) -> Reviewer:
 
 
 def _votes(reader: sa.Connection | Transaction, identity: str) -> list[Vote]:
-    rows = reader.execute(sa.select(t.votes.c.payload).where(t.votes.c.ballot == identity)).scalars().all()
-    return sorted((Vote.from_json(row) for row in rows), key=lambda vote: (vote.cast_at, vote.reviewer))
+    found = reader.execute(sa.select(t.votes).where(t.votes.c.ballot == identity))
+    cast = [rows.read(Vote, row.payload, "vote", f"{row.ballot}/{row.reviewer}") for row in found]
+    return sorted(cast, key=lambda vote: (vote.cast_at, vote.reviewer))
 
 
 def _attempts(reader: sa.Connection | Transaction, identity: str, reviewer: str) -> int:

@@ -57,18 +57,37 @@ def test_a_demo_ledger_is_refused_elsewhere(tmp_path: Path) -> None:
         current_plan(settings({"GROWNET_HOME": str(tmp_path)}), "recommendation")
 
 
-def test_the_audit_is_intact_until_somebody_changes_a_plan(house: Settings) -> None:
-    act(house, "freeze", "recommendation", "olga", "looks odd")
-    facts = verify_audit(house)
-    assert facts["intact"]
-    assert facts["plans"] == 1
+def by_hand(house: Settings, change: str) -> None:
     engine = sa.create_engine(house.ledger_url)
     with engine.begin() as connection:
         for (name,) in connection.execute(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all():
             connection.execute(sa.text(f'DROP TRIGGER "{name}"'))
-        connection.execute(sa.text("UPDATE audit SET actor = 'operator:mallory' WHERE sequence = 2"))
+        assert connection.execute(sa.text(change)).rowcount
     engine.dispose()
-    with pytest.raises(TamperError, match="audit entry 2"):
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("UPDATE releases SET payload = replace(payload, 'looks odd', 'looks fine')", "plan recommendation revision 1"),
+        ("UPDATE releases SET payload = '{garbage'", "plan recommendation revision 1"),
+        ("UPDATE releases SET at = at + 1", "plan recommendation revision 1"),
+        ("UPDATE releases SET at = 'soon'", "a time in microseconds"),
+        ("UPDATE releases SET revision = 2", "plan recommendation revision 1.*got none"),
+        ("DELETE FROM releases", "plan recommendation revision 1.*got none"),
+        ("DELETE FROM operators", "operator olga.*got none"),
+        ("UPDATE operators SET key = 'operator:eve'", "operator olga"),
+        ("UPDATE operators SET payload = '{garbage'", "operator olga"),
+        ("UPDATE audit SET actor = 'operator:mallory' WHERE sequence = 2", "audit entry 2"),
+    ],
+)
+def test_the_audit_is_intact_until_somebody_changes_a_plan(house: Settings, change: str, named: str) -> None:
+    act(house, "freeze", "recommendation", "olga", "looks odd")
+    facts = verify_audit(house)
+    assert facts["intact"]
+    assert (facts["plans"], facts["operators"]) == (1, 1)
+    by_hand(house, change)
+    with pytest.raises(TamperError, match=named):
         verify_audit(house)
 
 

@@ -60,6 +60,10 @@ def test_entries_say_who_did_what(world: World) -> None:
             "INSERT INTO audit SELECT 4, at, actor, role, action, subject, detail, hash, 'x' FROM audit WHERE sequence = 3",
             "entry 4",
         ),
+        ("DELETE FROM audit WHERE sequence = 1", "entry 1"),
+        ("UPDATE audit SET at = 'soon' WHERE sequence = 2", "entry 2"),
+        ("UPDATE audit SET detail = '{x' WHERE sequence = 2", "entry 2"),
+        ("DELETE FROM audit_head", "head"),
         ("UPDATE audit_head SET hash = 'x'", "head"),
         ("UPDATE audit_head SET sequence = 9", "head"),
     ],
@@ -69,6 +73,13 @@ def test_tampering_is_noticed_and_the_first_bad_entry_named(world: World, statem
     by_hand(world, statement)
     with pytest.raises(TamperError, match=f"audit {entry}"):
         audit.verify(world.ledgers["reader"])
+
+
+def test_an_entry_that_cannot_be_read_is_named(world: World) -> None:
+    append(world.release, "x", "y")
+    by_hand(world, "UPDATE audit SET detail = '{x' WHERE sequence = 2")
+    with pytest.raises(TamperError, match="audit entry 2"):
+        audit.entries(world.ledgers["reader"])
 
 
 def test_many_writers_make_one_chain(world: World) -> None:

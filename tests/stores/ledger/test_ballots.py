@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from errors import NotFound, ReleaseRefused
+from errors import NotFound, ReleaseRefused, TamperError
 from stores.ledger import audit, ballots
 from stores.ledger.engine import Ledger
-from tests.stores.ledger.world import MODEL, NOON, ROLES, ROLLOUT, World, arm, subject
+from tests.stores.ledger.world import MODEL, NOON, ROLES, ROLLOUT, World, arm, by_hand, subject
 
 QUESTION = ballots.Question(
     subject=subject(arm(1), 0),
@@ -114,3 +114,32 @@ def test_of_two_ballots_opened_at_once_one_is_refused(world: World) -> None:
     for thread in threads:
         thread.join(timeout=30)
     assert sorted(seen) == ["open", "refused"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM ballots",
+        "UPDATE ballots SET payload = replace(payload, '# Page', '# Pages')",
+        "UPDATE ballots SET payload = '{garbage'",
+        "UPDATE ballots SET status = 'approved'",
+        "UPDATE ballots SET closed_reason = 'all agreed'",
+        "UPDATE ballots SET model = 'demand'",
+    ],
+)
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_ballot_that_was_changed_or_is_gone_is_found(world: World, change: str, ended: bool) -> None:
+    asked = ballots.open_ballot(world.release, QUESTION)
+    if ended:
+        ballots.close(world.release, asked.id, "refused", "no", actor="release")
+    assert ballots.verify(world.ledgers["reader"]) == 1
+    by_hand(world, change)
+    with pytest.raises(TamperError, match=f"ballot {asked.id}"):
+        ballots.verify(world.ledgers["reader"])
+
+
+def test_a_ballot_that_was_approved_may_end_after(world: World) -> None:
+    asked = ballots.open_ballot(world.release, QUESTION)
+    ballots.close(world.release, asked.id, "approved", "so", actor="release")
+    ballots.close(world.release, asked.id, "void", "changed", actor="release")
+    assert ballots.verify(world.ledgers["reader"]) == 1

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
 
 from checks.alerts import alert
-from errors import RevisionConflict, RoleRefused
+from errors import RevisionConflict, RoleRefused, TamperError
 from records import AlertBody, Answered, BiasAudit, OutboxEvent
 from stores.ledger import audit, bias, outbox
-from tests.stores.ledger.world import MODEL, NOON, World
+from tests.stores.ledger.world import MODEL, NOON, World, by_hand
 
 
 def made(number: int, answer: Answered, **changes: object) -> BiasAudit:
@@ -77,3 +78,51 @@ def test_an_alert_that_cannot_be_made_leaves_no_audit(world: World) -> None:
     with pytest.raises(ZeroDivisionError):
         bias.save(world.ledgers["flow"], [made(1, "yes")], fail, "audit")
     assert bias.audits(world.ledgers["flow"], MODEL) == []
+
+
+def test_a_clock_that_jumped_ahead_once_reorders_nothing(world: World) -> None:
+    ledger, tell = world.ledgers["flow"], Listener()
+    for one in (made(400, "no"), made(1, "yes"), made(8, "yes")):
+        bias.save(ledger, [one], tell, "audit")
+    assert tell.before == ["", "bias-400", "bias-1"]
+    assert [one.id for one in bias.newest(ledger, MODEL)] == ["bias-8"]
+    assert [one.id for one in bias.audits(ledger, MODEL, until=NOON + timedelta(days=9))] == ["bias-1", "bias-8"]
+    assert [one.id for one in bias.newest(ledger, MODEL, until=NOON + timedelta(days=2))] == ["bias-1"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        """UPDATE bias_audits SET payload = replace(payload, '"yes"', '"no"')""",
+        "UPDATE bias_audits SET payload = '{garbage'",
+        "UPDATE bias_audits SET id = 'bias-2'",
+        "DELETE FROM bias_audits",
+    ],
+)
+def test_an_audit_that_was_changed_counts_no_more_and_is_found(world: World, change: str) -> None:
+    bias.save(world.ledgers["flow"], [made(1, "yes")], Listener(), "audit")
+    assert bias.verify(world.ledgers["reader"]) == 1
+    by_hand(world, change)
+    assert bias.audits(world.ledgers["reader"], MODEL) == []
+    with pytest.raises(TamperError, match="bias audit bias-1"):
+        bias.verify(world.ledgers["reader"])
+
+
+@pytest.mark.parametrize("change", ["answer = 'no'", "source = 'history'", "model = 'demand'", "at = at + 1"])
+def test_columns_say_what_the_audit_says(world: World, change: str) -> None:
+    bias.save(world.ledgers["flow"], [made(1, "yes")], Listener(), "audit")
+    by_hand(world, f"UPDATE bias_audits SET {change}")
+    with pytest.raises(TamperError, match="bias audit bias-1"):
+        bias.verify(world.ledgers["reader"])
+
+
+def test_an_audit_that_somebody_slipped_in_counts_nothing_and_is_found(world: World) -> None:
+    bias.save(world.ledgers["flow"], [made(1, "yes")], Listener(), "audit")
+    forged, raw = made(2, "no"), sqlite3.connect(world.folder / "ledger.db")  # with every trigger in place
+    row = (forged.id, forged.model, forged.source, forged.answer, 1, forged.to_json().decode())
+    raw.execute("INSERT INTO bias_audits (id, model, source, answer, at, payload) VALUES (?, ?, ?, ?, ?, ?)", row)
+    raw.commit()
+    raw.close()
+    assert [one.id for one in bias.newest(world.ledgers["reader"], MODEL)] == ["bias-1"]
+    with pytest.raises(TamperError, match="bias audit bias-2"):
+        bias.verify(world.ledgers["reader"])

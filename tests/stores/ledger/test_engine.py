@@ -63,6 +63,17 @@ class TestMarks:
         with opened(tmp_path, demo=demo) as ledger:
             assert ledger.id == first
 
+    def test_an_old_ledger_of_the_other_kind_is_refused_as_it_is(self, tmp_path: Path) -> None:
+        with opened(tmp_path):
+            pass
+        raw = sqlite3.connect(tmp_path / "ledger.db")
+        raw.executescript("DROP TABLE rulings; UPDATE meta SET value = '2' WHERE name = 'schema';")
+        with pytest.raises(WrongLedger), opened(tmp_path, "guard", demo=True):
+            pass
+        assert raw.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone() == ("2",)
+        assert raw.execute("SELECT name FROM sqlite_master WHERE name = 'rulings'").fetchone() is None
+        raw.close()
+
     def test_a_ledger_of_another_schema_is_refused(self, tmp_path: Path) -> None:
         with opened(tmp_path):
             pass

@@ -1,10 +1,10 @@
 import pytest
 from msgspec.structs import replace
 
-from errors import LedgerError, NotFound
+from errors import LedgerError, NotFound, TamperError
 from records import Candidate, Evidence, Gate
 from stores.ledger import audit, evidence
-from tests.stores.ledger.world import MODEL, NOON, World, arm
+from tests.stores.ledger.world import MODEL, NOON, World, arm, by_hand
 
 ARM = arm(1)
 assert ARM.artifact is not None
@@ -78,3 +78,35 @@ def test_a_discarded_candidate_keeps_its_first_reason(world: World) -> None:
     assert evidence.discarded(flow, "c1") == "worse than the champion"
     with pytest.raises(NotFound):
         evidence.discard(flow, "c2", "why")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("DELETE FROM candidates", "candidate c1"),
+        ("UPDATE candidates SET payload = replace(payload, 'monthly', 'weekly')", "candidate c1"),
+        ("UPDATE candidates SET artifact = 'x'", "candidate c1"),
+        ("UPDATE candidates SET payload = '{garbage'", "candidate c1"),
+        ("DELETE FROM evidence", f"evidence {EVIDENCE.digest}"),
+        ("UPDATE evidence SET payload = replace(payload, 'better', 'best')", f"evidence {EVIDENCE.digest}"),
+        ("UPDATE evidence SET candidate = 'c2'", f"evidence {EVIDENCE.digest}"),
+        ("DELETE FROM discards", "discard of c1"),
+        ("UPDATE discards SET reason = 'none'", "discard of c1"),
+    ],
+)
+def test_what_was_changed_or_is_gone_is_found(world: World, change: str, named: str) -> None:
+    flow = world.ledgers["flow"]
+    evidence.save_candidate(flow, CANDIDATE)
+    evidence.save_evidence(flow, EVIDENCE)
+    evidence.discard(flow, "c1", "too slow")
+    assert evidence.verify(world.ledgers["reader"]) == (1, 1)
+    by_hand(world, change)
+    with pytest.raises(TamperError, match=named):
+        evidence.verify(world.ledgers["reader"])
+
+
+def test_a_candidate_that_cannot_be_read_is_named(world: World) -> None:
+    evidence.save_candidate(world.ledgers["flow"], CANDIDATE)
+    by_hand(world, "UPDATE candidates SET payload = '{garbage'")
+    with pytest.raises(TamperError, match="candidate c1"):
+        evidence.candidate(world.ledgers["reader"], "c1")

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from errors import NotFound, ReleaseRefused, RoleRefused, TamperError
 from stores.ledger import audit, people
 from stores.vault import Vault
-from tests.stores.ledger.world import NOON, World
+from tests.stores.ledger.world import NOON, World, by_hand
 
 
 def test_reviewers_are_enrolled_with_a_sealed_secret(world: World) -> None:
@@ -86,3 +86,23 @@ def test_a_row_that_is_not_the_one_enrolled(world: World, what: str) -> None:
             people.reviewer(world.release, "ada" if what == "changed" else "eve")
     with pytest.raises(TamperError, match="eve" if what == "slipped in" else "ada"):
         people.verify(world.release)
+
+
+def test_an_operator_that_was_changed_or_is_gone_is_found(world: World) -> None:
+    olga = people.Operator(name="olga", key="operator:olga", added_by="operator:olga", at=NOON)
+    people.add_operator(world.ledgers["operator"], olga, "operator:olga")
+    assert people.verify_operators(world.ledgers["reader"]) == 1
+    by_hand(world, "UPDATE operators SET payload = replace(payload, 'operator:olga', 'operator:eve')")
+    with pytest.raises(TamperError, match="operator olga"):
+        people.verify_operators(world.ledgers["reader"])
+    by_hand(world, "DELETE FROM operators")
+    with pytest.raises(TamperError, match=r"operator olga.*got none"):
+        people.verify_operators(world.ledgers["reader"])
+
+
+def test_a_reviewer_that_cannot_be_read_is_named(world: World) -> None:
+    world.enrol()
+    by_hand(world, "UPDATE reviewers SET payload = '{garbage' WHERE name = 'ada'")
+    for read in (lambda: people.reviewers(world.release), lambda: people.verify(world.release)):
+        with pytest.raises(TamperError, match="reviewer ada"):
+            read()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -15,7 +14,7 @@ from stores.ledger import audit, outbox, reviews
 from stores.ledger.signing import Ring
 from stores.vault import Vault
 from tests.stores.ledger.test_bias import Listener, made
-from tests.stores.ledger.world import NOON, World
+from tests.stores.ledger.world import NOON, World, by_hand
 
 QUARTER = "2026-Q4"
 
@@ -42,12 +41,7 @@ def ring(world: World) -> Ring:
 
 
 def forge(world: World, old: str, new: str) -> None:
-    raw = sqlite3.connect(world.folder / "ledger.db")
-    for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-        raw.execute(f'DROP TRIGGER "{name}"')
-    assert raw.execute("UPDATE review_answers SET payload = replace(payload, ?, ?)", (old, new)).rowcount
-    raw.commit()
-    raw.close()
+    by_hand(world, "UPDATE review_answers SET payload = replace(payload, ?, ?)", old, new)
 
 
 def test_a_later_answer_supersedes_and_both_stay(world: World) -> None:
@@ -109,13 +103,31 @@ def test_an_answer_that_was_changed_is_found(world: World, old: str, new: str) -
 
 def test_an_answer_that_is_gone_is_found(world: World) -> None:
     write(world, answered(world))
-    forge(world, "restored", "restored")
-    raw = sqlite3.connect(world.folder / "ledger.db")
-    raw.execute("DELETE FROM review_answers")
-    raw.commit()
-    raw.close()
+    by_hand(world, "DELETE FROM review_answers")
     with pytest.raises(TamperError, match="got none"):
         reviews.verify(world.ledgers["reader"], ring(world))
+
+
+@pytest.mark.parametrize(
+    "change", ["quarter = '2027-Q1'", "item = 'keys_rotated'", "number = 2", "payload = '{garbage'"]
+)
+def test_an_answer_counts_only_where_it_was_given(world: World, change: str) -> None:
+    write(world, answered(world))
+    by_hand(world, f"UPDATE review_answers SET {change}")
+    quarter = "2027-Q1" if "quarter" in change else QUARTER
+    for check in (lambda: reviews.answers(world.ledgers["reader"], quarter, ring(world)),
+                  lambda: reviews.written(world.ledgers["reader"], quarter),
+                  lambda: reviews.verify(world.ledgers["reader"], ring(world))):  # fmt: skip
+        with pytest.raises(TamperError, match=f"answer {quarter}/"):
+            check()
+
+
+def test_a_ledger_that_lost_its_first_entry_is_no_new_one(world: World) -> None:
+    write(world, answered(world))
+    assert reviews.first_entry(world.ledgers["reader"]) is not None
+    by_hand(world, "DELETE FROM audit WHERE sequence = 1")
+    with pytest.raises(TamperError, match="audit entry 1"):
+        reviews.first_entry(world.ledgers["reader"])
 
 
 def test_a_signature_of_another_key_proves_nothing(world: World) -> None:

@@ -6,11 +6,12 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from errors import NotFound, ReleaseRefused, RoleRefused, VoteRefused
+from errors import NotFound, ReleaseRefused, RoleRefused, TamperError, VoteRefused
 from records import Vote
 from stores.ledger import audit, ballots, people, votes
+from stores.ledger import tables as t
 from stores.vault import Vault
-from tests.stores.ledger.world import MODEL, NOON, REVIEWERS, World, arm, subject
+from tests.stores.ledger.world import MODEL, NOON, REVIEWERS, World, arm, by_hand, subject
 
 
 @pytest.fixture
@@ -183,3 +184,36 @@ def test_ballots_of_two_models_do_not_meet(world: World, asked: ballots.Ballot) 
     world.cast(asked, "ada")
     assert votes.votes(world.release, other.id) == []
     assert ballots.open_for(world.release, MODEL) == ballots.ballot(world.release, asked.id)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("DELETE FROM votes", "vote .*/ada"),
+        ("""UPDATE votes SET payload = replace(payload, '"yes"', '"no"')""", "vote .*/ada"),
+        ("UPDATE votes SET payload = '{garbage'", "vote .*/ada"),
+        ("UPDATE votes SET reviewer = 'eve'", "vote .*/ada"),
+        ("UPDATE votes SET role = 'dev_ops'", "vote .*/ada"),
+    ],
+)
+def test_a_vote_that_was_changed_or_is_gone_is_found(
+    world: World, asked: ballots.Ballot, change: str, named: str
+) -> None:
+    world.cast(asked, "ada")
+    ring = world.signer("release").ring
+    assert votes.verify(world.ledgers["reader"], ring) == 1
+    by_hand(world, change)
+    with pytest.raises(TamperError, match=named):
+        votes.verify(world.ledgers["reader"], ring)
+
+
+def test_a_vote_that_its_key_did_not_sign_is_found_though_the_log_tells_of_it(
+    world: World, asked: ballots.Ballot
+) -> None:
+    forged = replace(plain(asked), key="release", signature="00")
+    with world.release.write("eve") as transaction:
+        row = {"ballot": asked.id, "reviewer": "ada", "role": forged.role, "payload": forged.to_json().decode()}
+        transaction.execute(t.votes.insert().values(**row))
+        transaction.audit("vote", asked.id, {"reviewer": "ada", "digest": forged.digest})
+    with pytest.raises(TamperError, match="vote of ada"):
+        votes.verify(world.ledgers["reader"], world.signer("release").ring)

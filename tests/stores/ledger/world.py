@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -142,6 +143,16 @@ class Ledgers(dict[Role, Ledger]):
     def __missing__(self, role: Role) -> Ledger:
         self[role] = Ledger.open(self._url, role)
         return self[role]
+
+
+def by_hand(world: World, statement: str, *values: str) -> None:
+    """What somebody does who owns the ledger's file: the triggers dropped, rows changed."""
+    raw = sqlite3.connect(world.folder / "ledger.db")
+    for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        raw.execute(f'DROP TRIGGER "{name}"')
+    assert raw.execute(statement, values).rowcount
+    raw.commit()
+    raw.close()
 
 
 class World:
