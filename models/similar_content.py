@@ -147,14 +147,19 @@ def rules(index: Index | None, requests: Sequence[Request]) -> list[Proposal]:
 def decide(
     proposals: Sequence[Proposal], requests: Sequence[Request], index: Index | None, policy: Policy
 ) -> list[Decided]:
-    """The policy rule: fills the slate from the top, naming each rule that kept something out of it."""
-    decided = []
+    """The policy rule: fills the slate from the top, naming each rule that kept something out of it.
+
+    A slate with nothing to fill it from says why: `no_catalogue` without an index, else `nothing_left` to show.
+    """
+    decided, policy = [], _spelled(policy)
     for proposal, request in zip(proposals, requests, strict=True):
         broken = functools.partial(_broken, index, _seen_already(index, request), policy)
         size = min(request.k, policy.max_items)
         slate = slates.fill(proposal, size, broken, functools.partial(_family, index), policy.max_per_family)
         if len(slate.items) == size < request.k:
             slate = msgspec.structs.replace(slate, overruled=tuple(sorted({*slate.overruled, "max_items"})))
+        if not proposal.items:
+            slate = Decided(overruled=("no_catalogue" if index is None else "nothing_left",))
         decided.append(slate)
     return decided
 
@@ -316,6 +321,12 @@ def _observed(index: Index, request: Request) -> tuple[Any, ...]:
 def _seen_already(index: Index | None, request: Request) -> set[str]:
     pages = set(_named(request))
     return pages if index is None else pages | {index.catalogue.pages[at] for at in index.of(request.visitor)}
+
+
+def _spelled(policy: Policy) -> Policy:
+    """The policy with its pages as the catalogue writes them."""
+    lists = {name: tuple(map(sessions.page_name, getattr(policy, name))) for name in ("retired", "not_promoted")}
+    return msgspec.structs.replace(policy, **lists)
 
 
 def _broken(index: Index | None, seen: set[str], policy: Policy, page: str) -> str:

@@ -90,25 +90,35 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     min_signs: Annotated[int, msgspec.Meta(ge=0, le=len(texts.SIGNS))]  # plain signs that quarantine takes
-    min_reports: Annotated[int, msgspec.Meta(ge=1)]  # spam reports of the same text that make it no ham any more
-    longest_quarantined: Annotated[int, msgspec.Meta(ge=1, le=MAX_TEXT)]  # characters
+    min_reports: Annotated[int, msgspec.Meta(ge=1)]  # spam reports of the same text that make it no ham any more,
+    min_reported_share: Share  # when they are at least this share of the times it was seen
+    longest_quarantined: Annotated[int, msgspec.Meta(ge=1, le=MAX_TEXT)]  # characters, runs of blanks and marks as one
     allowed: Texts  # whole texts that are always delivered; compared without digits' values and punctuation
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     text: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
     sender: Annotated[str, msgspec.Meta(max_length=MAX_SENDER)] = ""  # empty when not known
-    known_sender: bool = False  # the recipient has written to the sender, or keeps it in an address book
+    known_sender: bool = (
+        False  # the recipient has written to the sender, or keeps it: the caller's word, not checked here
+    )
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     spam: bool  # as the recipient, or who reviewed it, says
 
 
-class Index(NamedTuple):
-    """Of each text that was seen: how often it was reported as spam."""
+class Reports(NamedTuple):
+    """How often a text was reported as spam, of how often it was seen."""
 
-    reported: Mapping[str, int]
+    reported: int
+    seen: int
+
+
+class Index(NamedTuple):
+    """The texts that were reported at least once, by digest."""
+
+    reports: Mapping[str, Reports]
 
 
 def build(tables: Tables, as_of: datetime, params: Params) -> pd.DataFrame:
@@ -167,7 +177,8 @@ def teach(rows: pd.DataFrame, how: Recipe) -> Fitted:
 def index(features: pd.DataFrame) -> Index:
     """The texts that were reported as spam, by digest."""
     spam = features[features["reported"] > 0]
-    return Index(dict(zip(spam["subject"].tolist(), spam["reported"].tolist(), strict=True)))
+    counts = map(Reports, spam["reported"].tolist(), spam["seen"].tolist())
+    return Index(dict(zip(spam["subject"].tolist(), counts, strict=True)))
 
 
 def predict(fitted: Fitted, index: Index, requests: Sequence[Request]) -> list[Proposal]:
@@ -319,19 +330,26 @@ def _proposal(value: float, limits: Curve) -> Proposal:
 
 
 def _forbidden(request: Request, index: Index | None, policy: Policy, allowed: set[str]) -> dict[str, str]:
-    """The answers that a rule keeps from this message, each with the rule; what is said first counts."""
-    reports = index.reported.get(texts.digest(request.text), 0) if index is not None else 0
+    """The answers that rules keep from this message, each with the first rule that does; never all three."""
     if texts.key(request.text) in allowed:
         return {QUARANTINE: "allowed_text", REVIEW: "allowed_text"}
+    reported = _reported(request.text, index, policy)
+    found = {HAM: "reported_before"} if reported else {}
     if request.known_sender:
-        return {QUARANTINE: "known_sender"}
-    if len(request.text) > policy.longest_quarantined:
-        return {QUARANTINE: "too_long_to_judge"}
-    if reports >= policy.min_reports:
-        return {HAM: "reported_before"}
-    if len(texts.signs(request.text)) < policy.min_signs:
-        return {QUARANTINE: "no_second_sign"}
-    return {}
+        found[QUARANTINE] = "known_sender"
+    elif texts.length(request.text) > policy.longest_quarantined:
+        found[QUARANTINE] = "too_long_to_judge"
+    elif not reported and len(texts.signs(request.text)) < policy.min_signs:
+        found[QUARANTINE] = "no_second_sign"
+    return found
+
+
+def _reported(text: str, index: Index | None, policy: Policy) -> bool:
+    """Whether the same text was reported often enough, by number and by share."""
+    known = index.reports.get(texts.digest(text)) if index is not None else None
+    if known is None or known.reported < policy.min_reports:
+        return False
+    return known.reported >= policy.min_reported_share * known.seen
 
 
 def _decided(proposal: Proposal, forbidden: Mapping[str, str]) -> Decided:

@@ -99,14 +99,15 @@ def reference(given: Sequence[str], spam: Truths, asked: Sequence[str]) -> Judge
 def reference_with_limits(given: Sequence[str], spam: Truths, asked: Sequence[str]) -> Judged:
     """The reference with our curve and limits: what is left of ours - it is the learner's."""
     known, truth = distinct(given, spam)
-    every, folds = np.array(known, dtype=object), configured().folds
+    folds = configured().folds
     draws = np.array([crc32(texts.key(text).encode("utf-8", "surrogatepass")) % folds for text in known])
-    margins = np.zeros(len(every))
+    margins = np.zeros(len(known))
     for fold in range(folds):
-        inside, outside = draws != fold, draws == fold
-        margins[outside] = _regression(every[inside], truth[inside])(every[outside])
+        inside, outside = np.flatnonzero(draws != fold), np.flatnonzero(draws == fold)
+        machine = _regression([known[at] for at in inside], truth[inside])
+        margins[outside] = machine([known[at] for at in outside])
     curve = teaching.fitting_curve(margins, truth, configured())
-    value = spotting.likely(_regression(every, truth)(asked), curve.steepness, curve.offset)
+    value = spotting.likely(_regression(known, truth)(asked), curve.steepness, curve.offset)
     return Judged(value, value >= curve.marked, value >= curve.quarantined)
 
 

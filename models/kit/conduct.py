@@ -86,8 +86,8 @@ def decided(proposal: Proposal, row: npt.NDArray[np.float64] | None, policy: Pol
 def _forbidden(proposal: Proposal, row: npt.NDArray[np.float64] | None, policy: Policy) -> Mapping[str, str]:
     """The items that a rule keeps from this contributor, each with the rule."""
     found = {DISTRUSTED: "a_person_decides"}
-    if row is None:
-        return found
+    if row is None:  # nobody is trusted on a score alone
+        return found | {TRUSTED: "not_known"}
     known = dict(zip(NUMBERS, row.tolist(), strict=True))
     if known["unseen_days"] > policy.stale_days:
         return dict.fromkeys((TRUSTED, WATCH, REVIEW, DISTRUSTED), "stale")

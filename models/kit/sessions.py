@@ -91,7 +91,7 @@ def features(seen: pd.DataFrame, as_of: datetime, families: Families) -> pd.Data
     catalogue = catalogue.assign(subject=CATALOGUE, place=0)
     own = seen.drop(columns="time").assign(visitors=1).sort_values(["subject", "page"])
     frame = pd.concat([catalogue, own], ignore_index=True)
-    named = {page: family for family, pages in families.named.items() for page in pages}
+    named = {page_name(page): family for family, pages in families.named.items() for page in pages}
     kin = {page: named.get(page) or stem(page, families) for page in catalogue["page"]}
     frame["family"] = frame["page"].map(kin)
     return frame.astype(

@@ -10,7 +10,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,6 +20,7 @@ from errors import TamperError
 from models.kit import texts
 
 Floats = npt.NDArray[np.float64]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 LOOKS: Mapping[str, Callable[[str], Counter[str]]] = {"characters": texts.characters, "words": texts.words}
 SIGN = "number"  # the plain sign that tells most
 STEEP = 4.0  # of the curve of a stand-in that has no folds behind it
@@ -37,10 +38,10 @@ class View(NamedTuple):
 class Curve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From margin to probability, and from which probability on a text is marked, or put away."""
 
-    steepness: float
+    steepness: Annotated[float, msgspec.Meta(gt=0)]
     offset: float
-    marked: float
-    quarantined: float
+    marked: Share
+    quarantined: Share  # never below `marked`
 
 
 class Fitted(NamedTuple):
@@ -119,6 +120,8 @@ def load(files: Mapping[str, bytes]) -> Fitted:
         views = tuple(_view(one, files[f"{one.look}.npy"]) for one in stored.views)
     except (KeyError, ValueError, EOFError, msgspec.MsgspecError) as error:
         raise TamperError("spam model", expected="fitted.json and an array a view", got=repr(error)) from error
+    if stored.curve.quarantined < stored.curve.marked:
+        raise TamperError("spam model", expected="quarantine from where it is marked on", got=stored.curve)
     return Fitted(views, stored.bias, stored.curve, stored.scaled, stored.sign)
 
 

@@ -15,6 +15,7 @@ CHARACTERS = (1, 4)  # lengths of character n-grams, and
 WORDS = (1, 2)  # of word n-grams: grownet bench search spam
 WORD = re.compile(r"\w+|[£$€!?@%&]")
 BLANKS, MARKS, DIGIT = re.compile(r"\s+"), re.compile(r"\W+"), re.compile(r"\d")
+PADDING = re.compile(r"[\W_]+")
 SIGNS = {  # of somebody who wants an answer or money; looked for in small letters
     "number": re.compile(r"\d{5,}|\d(?:[ ./()-]{0,2}\d){6,}"),
     "link": re.compile(r"https?://|\bwww\.|\b\w{2,63}\.(?:com|net|org|info|biz|tv|mobi|co|uk)\b|\bwap\b"),
@@ -60,6 +61,11 @@ def words(text: str) -> Counter[str]:
     found = WORD.findall(DIGIT.sub("0", text.casefold()))
     low, high = WORDS
     return Counter(" ".join(found[at : at + n]) for n in range(low, high + 1) for at in range(len(found) - n + 1))
+
+
+def length(text: str) -> int:
+    """How much there is to read: characters, each run of blanks and marks counting as one."""
+    return len(PADDING.sub(" ", text).strip())
 
 
 def shape(text: str) -> Shape:

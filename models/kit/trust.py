@@ -29,6 +29,7 @@ INPUTS = {  # learned from, and which way it may move the score; 0 is either way
 MODEL, TREES = "model.json", "trees.txt"
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Floats = npt.NDArray[np.float64]
 Truth = npt.NDArray[np.bool_]
@@ -61,9 +62,9 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: Literal["trees", "logistic"]
     inputs: tuple[str, ...]
-    trusted_from: float = 1.0
-    distrusted_below: float = 0.0
-    everyone: float = 0.0
+    trusted_from: Probability = 1.0
+    distrusted_below: Probability = 0.0
+    everyone: Probability = 0.0
     centres: tuple[float, ...] = ()
     scales: tuple[float, ...] = ()
     coefficients: tuple[float, ...] = ()

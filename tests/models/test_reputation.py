@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from benchmarks import bundled
 from configs.load import load
 from errors import DataError, InputError
 from models import reputation as model
@@ -159,6 +161,31 @@ def test_requests_made_in_python_meet_the_same_limits(shop: dict[str, pd.DataFra
 def test_an_outcome_is_yes_or_no(body: bytes) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(body, type=model.Outcome)
+
+
+# ---- the margins of the rollout ----------------------------------------------------------------------
+
+
+def test_the_margins_see_a_model_that_trusts_the_wrong_people() -> None:
+    """On the real holdout: its answers dealt to other people, and as many trusted of whom not one is valued."""
+    real, cut = bundled("reputation"), datetime(2013, 6, 2, tzinfo=UTC)
+    index, learned = model.index(model.build(real, cut, PARAMS)), model.fit(real, cut, PARAMS, RECIPE.seed)
+    truth = model.outcomes(real, cut, cut + timedelta(days=RECIPE.split.outcome_days), PARAMS)
+    requests = [model.Request(contributor=who) for who in truth["subject"]]
+    answers = model.decide(model.predict(learned, index, requests), requests, index, POLICY)
+    came = [model.Outcome(valued=valued) for valued in truth["valued"].tolist()]
+
+    def mean(given: Sequence[Decided]) -> float:
+        return float(np.mean([model.kpi(*one) for one in zip(given, came, strict=True)]))
+
+    dealt = [answers[at] for at in np.random.default_rng(1).permutation(len(answers))]
+    worst_first = sorted(range(len(came)), key=lambda at: came[at].valued)
+    trust_first = sorted(answers, key=lambda one: one.items != (conduct.TRUSTED,))
+    turned = dict(zip(worst_first, trust_first, strict=True))
+    wrong = [turned[at] for at in range(len(came))]
+    for broken in (dealt, wrong):
+        assert mean(broken) / mean(answers) - 1 < -2 * RECIPE.rollout.margin_fail
+    assert not any(one.valued for one, given in zip(came, wrong, strict=True) if given.items == (conduct.TRUSTED,))
 
 
 # ---- the rest of the contract ----------------------------------------------------------------------

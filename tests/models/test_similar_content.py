@@ -141,6 +141,22 @@ def test_a_page_that_is_not_promoted_never_leaves() -> None:
     assert (decided.items, decided.overruled) == (("/word",), ("not_promoted",))
 
 
+@pytest.mark.parametrize("spelled", ["/Games/", "games", " //GAMES "])
+@pytest.mark.parametrize("rule", ["retired", "not_promoted"])
+def test_a_page_of_the_policy_is_understood_as_it_is_in_a_request(index: Index, rule: str, spelled: str) -> None:
+    policy = msgspec.structs.replace(POLICY, **{rule: (spelled,)})
+    decided = decide(index, "/games", "/word", k=1, policy=policy)
+    assert (decided.items, decided.overruled) == (("/word",), (rule,))
+
+
+def test_an_empty_slate_says_why(fitted: Fitted, index: Index) -> None:
+    for how in (fitted, None):
+        everything = ask(how, index, session=index.catalogue.pages)
+        assert everything == Decided(overruled=("nothing_left",))
+    request = [model.Request(page="/word")]
+    assert model.decide(model.rules(None, request), request, None, POLICY) == [Decided(overruled=("no_catalogue",))]
+
+
 def test_one_family_has_its_share_of_a_slate(index: Index) -> None:
     policy = msgspec.structs.replace(POLICY, max_per_family=2)
     decided = decide(index, "/word", "/msword", "/worddev", "/games", k=3, policy=policy)

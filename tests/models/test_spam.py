@@ -21,7 +21,7 @@ from models import spam as model
 from models.contract import Decided, Proposal, configure, find
 from models.kit import spotting, texts
 from models.kit.spotting import Fitted
-from models.spam import HAM, QUARANTINE, REVIEW, Index, Request
+from models.spam import HAM, QUARANTINE, REVIEW, Index, Reports, Request
 
 NOW = datetime(2011, 6, 1, tzinfo=UTC)
 RECIPE = load().models["spam"]
@@ -126,9 +126,41 @@ def test_a_long_text_is_unlike_all_that_was_learned_from(index: Index) -> None:
     assert (decided.items, decided.overruled) == ((REVIEW,), ("too_long_to_judge",))
 
 
+@pytest.mark.parametrize("padding", [" ", "\n", ".", "_", " .", "!?"])
+def test_padding_makes_no_text_too_long_to_judge(fitted: Fitted, index: Index, padding: str) -> None:
+    decided = ask(fitted, index, WINNER + padding * (600 // len(padding)))
+    assert (decided.items, decided.overruled) == ((QUARANTINE,), ())
+
+
+def reported(text: str, times: int, seen: int = 0) -> Index:
+    return Index({texts.digest(text): Reports(times, seen or times)})
+
+
+@pytest.mark.parametrize(
+    ("text", "known_sender", "first"),
+    [("lovely weather is it not " * 20, False, "too_long_to_judge"), ("lovely weather", True, "known_sender")],
+)
+def test_reports_count_beside_every_other_rule(text: str, known_sender: bool, first: str) -> None:
+    request, known = Request(text=text, known_sender=known_sender), reported(text, 500)
+    decided = decide(known, request, HAM, REVIEW)
+    assert (decided.items, decided.overruled) == ((REVIEW,), ("reported_before",))
+    decided = decide(known, request, *EVERY)
+    assert (decided.items, decided.overruled) == ((REVIEW,), (first,))
+
+
+def test_two_reports_do_not_outweigh_thirty_who_took_it_for_ham() -> None:
+    text = "Sorry, I'll call later"
+    assert decide(reported(text, 2, seen=32), Request(text=text), HAM, REVIEW).items == (HAM,)
+    assert decide(reported(text, 16, seen=32), Request(text=text), HAM, REVIEW).items == (REVIEW,)
+    frame = mailbox()["messages"]
+    once = frame.assign(text=["lunch?"] * len(frame), is_spam=[at < 3 for at in range(len(frame))])
+    found = model.index(model.build({"messages": once}, NOW, PARAMS))
+    assert found.reports == {texts.digest("lunch?"): (3, len(frame))}
+
+
 def test_what_was_reported_before_is_no_ham() -> None:
     text = "how are you dear"
-    known = Index({model.routing_key(Request(text=text)): 2})
+    known = reported(text, 2)
     decided = decide(known, Request(text=text), HAM, REVIEW)
     assert (decided.items, decided.overruled) == ((REVIEW,), ("reported_before",))
     assert decide(known, Request(text=text), *EVERY).overruled == ()  # the reports are the second sign
@@ -258,7 +290,7 @@ def test_it_beats_its_baselines_and_the_rules_on_the_real_holdout() -> None:
     tables = bundled("spam")
     end = tables["messages"]["received_at"].max().to_pydatetime() + timedelta(microseconds=1)
     cut = end - timedelta(days=RECIPE.split.holdout_days)
-    index, fitted = model.Index({}), model.fit(tables, cut, PARAMS, RECIPE.seed)
+    index, fitted = Index({}), model.fit(tables, cut, PARAMS, RECIPE.seed)
     truth = model.outcomes(tables, cut, end, PARAMS)
     ours = model.score(fitted, index, truth)
     assert len(ours) == 1701

@@ -65,6 +65,11 @@ def test_a_burst_is_looked_at_by_a_person(value: float) -> None:
     assert said(answer(value, busiest_day=float(POLICY.max_posts_a_day)))[1] == ()
 
 
+def test_nobody_is_trusted_of_whom_nothing_is_known() -> None:
+    proposal = conduct.proposed(0.9, 0.6, 0.05, 0.1)
+    assert said(conduct.decided(proposal, None, POLICY)) == (WATCH, ("not_known",))
+
+
 def test_no_answer_distrusts_anybody() -> None:
     assert conduct.proposed(0.01, 0.6, 0.05, 0.1).items[0] == DISTRUSTED
     assert said(answer(0.01)) == (REVIEW, ("a_person_decides",))

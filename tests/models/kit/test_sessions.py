@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -66,6 +67,12 @@ def test_a_named_family_wins_over_the_name() -> None:
     table = visits().replace({"page": {"/kb": "/automap", "/ie": "/autoroute"}})
     frame = sessions.features(sessions.visits(table), NOW, KIN)
     assert set(frame.loc[frame["page"].str.startswith("/auto"), "family"]) == {"maps"}
+
+
+def test_a_named_page_is_understood_in_any_spelling() -> None:
+    kin = msgspec.structs.replace(KIN, named={"explorer": ("IE/", "/KB ")})
+    frame = sessions.features(sessions.visits(visits()), NOW, kin)
+    assert set(frame["family"]) == {"explorer"}
 
 
 def test_the_hidden_page_depends_on_the_visitor_and_not_on_the_order() -> None:

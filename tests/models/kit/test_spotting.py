@@ -60,6 +60,14 @@ def test_files_that_do_not_fit_together_are_refused() -> None:
     plain = msgspec.json.decode(files["fitted.json"])
     longer = {**plain, "views": [{"look": "words", "grams": ["lunch", "prize", "won"]}]}
     other = {**plain, "views": [{"look": "pictures", "grams": ["lunch", "prize"]}]}
-    for wrong in (longer, other, {**plain, "curve": {}}, {**plain, "more": 1}):
+    limits: list[dict[str, float]] = [
+        {"quarantined": -1},
+        {"quarantined": 1.5},
+        {"marked": -0.1},
+        {"quarantined": 0.4},
+        {"steepness": -1.0},
+    ]
+    curves = [{**plain, "curve": dict(plain["curve"], **change)} for change in limits]
+    for wrong in (longer, other, {**plain, "curve": {}}, {**plain, "more": 1}, *curves):
         with pytest.raises(TamperError, match="spam model"):
             spotting.load({**files, "fitted.json": msgspec.json.encode(wrong)})

@@ -70,3 +70,9 @@ def test_hostile_texts_take_no_time(piece: str) -> None:
     begun = time.process_time()
     texts.shape(piece * (2000 // len(piece)))
     assert time.process_time() - begun < 0.5
+
+
+def test_padding_is_no_length() -> None:
+    assert texts.length("call me, now") == len("call me now")
+    assert texts.length("call" + " .\n_" * 100 + "me") == len("call me")
+    assert texts.length("...") == 0

@@ -69,6 +69,7 @@ def test_files_that_do_not_fit_together_are_refused(fitted: Fitted) -> None:
     assert trust.dump(trust.load(files)) == files
     head = msgspec.json.decode(files[trust.MODEL])
     changes: list[dict[str, Any]] = [{"inputs": ["posts", "shoe_size"]}, {"inputs": []}, {"kind": "oracle"}]
+    changes += [{"trusted_from": -1.0}, {"trusted_from": 1.5}, {"distrusted_below": -0.1}, {"everyone": 2.0}]
     for change in changes:
         with pytest.raises(TamperError):
             trust.load({**files, trust.MODEL: msgspec.json.encode({**head, **change})})
