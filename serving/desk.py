@@ -25,6 +25,7 @@ from serving.wire import Forms
 
 log = logging.getLogger(__name__)
 HANGS_AFTER = 10  # deadlines that all threads of an arm may be at one call each
+RULES_THREADS = 2
 
 
 class Desk:
@@ -42,6 +43,7 @@ class Desk:
         self.forms = Forms(model)
         self.view: View | None = None
         self.trouble: tuple[str, ...] = ()  # why this model is not served as the plan says
+        self.rules = Runner(f"{config.name}-rules", RULES_THREADS, service.max_concurrency)  # for batches
         self.beside = Runner(f"{config.name}-rules-beside", 1, service.shadow_queue)
         self._policy: Any = configure(model, config)[1]
         self._limits, self._replica, self._tell = service, replica, tell
@@ -122,6 +124,7 @@ class Desk:
                     self.trip(arm, content, f"hangs: {runner.name} has been at it for {seconds:.1f} s")
 
     def close(self) -> None:
+        self.rules.close()
         self.beside.close()
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from checks.assignment import bucket, unit
-from errors import InputError, NotFound
+from errors import InputError, ModelError, NotFound
 from models.contract import Decided
 from records import Answer, utc_now
 from serving import pairs
@@ -29,6 +29,8 @@ from serving.wire import Refusal
 from stores.segments import Place, minute_of
 
 LATE = Failure("deadline")
+INLINE = 1  # requests whose rules cost less than a thread would
+RULES_SECONDS = 10.0  # nothing stands behind the rules: they are waited for beyond the deadline, and not for ever
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +144,7 @@ async def _by(ask: Ask, choice: Choice, requests: list[Any]) -> list[Given]:
     """What this arm says, or the rules when it fails or is late."""
     view, loaded = ask.view, choice.loaded
     if loaded is None:
-        return [Given(one, choice, None) for one in rules(view, requests)]
+        return [Given(one, choice, None) for one in await _rules(ask, requests)]
     left = ask.desk.config.serving.deadline_seconds - (time.monotonic() - ask.begun)
     result = await within(loaded.live, lambda: answer(view, loaded, requests), left)
     if isinstance(result, list):
@@ -152,7 +154,26 @@ async def _by(ask: Ask, choice: Choice, requests: list[Any]) -> list[Given]:
     if result is not LATE:
         ask.desk.failed(choice, result.reason)
     instead = Choice(RULES, None, "deadline" if result is LATE else "error")
-    return [Given(one, instead, choice) for one in rules(view, requests)]
+    return [Given(one, instead, choice) for one in await _rules(ask, requests)]
+
+
+async def _rules(ask: Ask, requests: list[Any]) -> list[Decided]:
+    """What the rules say; to a batch in a thread, so that meanwhile the loop answers others.
+
+    Raises:
+        Refusal: 503 when too many batches wait for them.
+    """
+    if len(requests) <= INLINE:
+        return rules(ask.view, requests)
+    result = await within(ask.desk.rules, lambda: rules(ask.view, requests), RULES_SECONDS)
+    if isinstance(result, list):
+        return result
+    if isinstance(result, InputError):
+        raise result
+    what = f"the rules of {ask.desk.name}"
+    if result is LATE:
+        raise unavailable(what, "a batch too many", ask.house.limits.retry_after_seconds)
+    raise ModelError(what, expected="to answer", got="an error of their own, which is in the log")
 
 
 async def within(runner: Runner, work: Callable[[], Any], seconds: float) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -18,7 +19,13 @@ from models.contract import Feature
 
 Floats = npt.NDArray[np.float64]
 Unit = Literal["letters", "words"]
-WORD = re.compile(r"[A-Za-z0-9']+")
+WORD = re.compile(r"[A-Za-z0-9']+")  # of the traits: what was learned reads English
+ANY_WORD = re.compile(r"[^\W_]+")  # of a folded headline, in any script
+APOSTROPHES = "'`\u00b4\u02b9\u02bb\u02bc\u02bd\u2018\u2019\u201a\u201b\u2032\u2035\ua78c\uff07"
+MARKS = dict.fromkeys(map(ord, APOSTROPHES), "") | dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f\u2033"), '"')
+HIDDEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)  # drawn as nothing
 SENTENCE_END = re.compile(r"[.!?…]+(?:\s|$)")
 QUOTED = re.compile(r"(?<!\w)['‘]|['’](?!\w)")
 FEW = 2  # quotation marks that make a quotation
@@ -76,15 +83,23 @@ def traits(headlines: Sequence[str]) -> Floats:
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(TRAITS))
 
 
-def words(headline: str) -> list[str]:
-    """Its words in small letters."""
-    return WORD.findall(headline.lower())
+def words(folded: str) -> list[str]:
+    """The words of a folded headline, whatever its script."""
+    return ANY_WORD.findall(folded)
 
 
 def folded(headline: str) -> str:
-    """The headline without what changes nothing: case, outer and double blanks, the shape of quotation marks."""
-    plain = headline.translate({0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'})
-    return " ".join(plain.casefold().split())
+    """The headline without what changes nothing to a reader.
+
+    Case, outer and double blanks, apostrophes, the shape of double quotation marks, wide and other compatible letters
+    (NFKC), and characters that cannot be seen.
+    """
+    plain = unicodedata.normalize("NFKC", headline.translate(MARKS)).casefold()
+    if not plain.isascii():
+        plain = HIDDEN.sub("", plain)
+    if not plain.isprintable():
+        plain = "".join(letter for letter in plain if letter.isprintable() or letter.isspace())
+    return " ".join(plain.split())
 
 
 def pieces(headlines: Sequence[str], bits: int, longest: int, unit: Unit = "letters") -> Any:

@@ -12,8 +12,9 @@ The rules of `fill`, each by the name it has in `overruled`:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Annotated
+import functools
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
 
 import msgspec
 import numpy as np
@@ -48,7 +49,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    blocked_phrases: tuple[Annotated[str, msgspec.Meta(min_length=3)], ...]  # anywhere in a headline, case ignored
+    blocked_phrases: tuple[Annotated[str, msgspec.Meta(min_length=3)], ...]  # anywhere in a headline, both folded
     max_capitals: Share  # of the letters
     twin_words: Share  # common words over all words of two headlines (Jaccard) that make them twins
     max_places: Annotated[int, msgspec.Meta(ge=1, le=MAX_PACKAGES)]
@@ -61,12 +62,20 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
     lately: frozenset[str]
 
 
+class _Read(NamedTuple):
+    """A package and what the rules look at, read once: a slate compares each with each."""
+
+    package: Package
+    folded: str
+    words: frozenset[str]
+
+
 def index(features: pd.DataFrame) -> Index:
     """From the feature frame of `contests.features`."""
     texts = features["headline"].unique()
     lately = features.loc[features["recent"], "headline"].unique()
     return Index(
-        words=frozenset(word for text in texts for word in headlines.words(text)),
+        words=frozenset(word for text in texts for word in headlines.words(headlines.folded(text))),
         lately=frozenset(headlines.folded(text) for text in lately),
     )
 
@@ -74,14 +83,13 @@ def index(features: pd.DataFrame) -> Index:
 def fill(proposal: Proposal, packages: Sequence[Package], places: int, known: Index | None, policy: Policy) -> Decided:
     """The first packages of a proposal that no rule keeps out, at most `places`, naming each rule that did."""
     by_id = {package.id: package for package in packages}
-    order = [by_id[item] for item in proposal.items]
-
-    def taste(package: Package) -> str:
-        return _hard(package, policy) or _soft(package, known, policy)
-
+    order = [_read(by_id[item]) for item in proposal.items]
+    banned = _folded(policy.blocked_phrases)
+    hard = [_hard(one, banned) for one in order]
+    taste = [rule or _soft(one, known, policy) for rule, one in zip(hard, order, strict=True)]
     kept, overruled = _walk(order, taste, policy)
     if not kept:  # a matter of taste leaves no place empty
-        kept, overruled = _walk(order, lambda package: _hard(package, policy), policy)
+        kept, overruled = _walk(order, hard, policy)
     if len(kept) > policy.max_places < places:
         overruled |= {"max_places"}
     kept = kept[: min(places, policy.max_places)]
@@ -99,14 +107,23 @@ def observe(known: Index, slates: Sequence[Sequence[Package]]) -> pd.DataFrame:
     return frame.astype({feature.name: DTYPES[feature.dtype] for feature in WATCHED})
 
 
-def _walk(
-    order: Sequence[Package], forbids: Callable[[Package], str], policy: Policy
-) -> tuple[list[int], frozenset[str]]:
-    """Places of the packages that stay, and the rules that took others out."""
+def _read(package: Package) -> _Read:
+    text = headlines.folded(package.headline)
+    return _Read(package, text, frozenset(headlines.words(text)))
+
+
+@functools.lru_cache(maxsize=16)
+def _folded(phrases: tuple[str, ...]) -> tuple[str, ...]:
+    """Without those of which nothing is left, since they are in every headline."""
+    return tuple(text for phrase in phrases if (text := headlines.folded(phrase)))
+
+
+def _walk(order: Sequence[_Read], rules: Sequence[str], policy: Policy) -> tuple[list[int], frozenset[str]]:
+    """Places of the packages that stay, and the rules that took others out. `rules`: of each, empty when none forbids it."""
     kept: list[int] = []
     overruled: set[str] = set()
-    for at, package in enumerate(order):
-        rule = forbids(package) or ("twin" if any(_twins(package, order[up], policy) for up in kept) else "")
+    for at, one in enumerate(order):
+        rule = rules[at] or ("twin" if any(_twins(one, order[up], policy) for up in kept) else "")
         if rule:
             overruled.add(rule)
         else:
@@ -114,34 +131,33 @@ def _walk(
     return kept, frozenset(overruled)
 
 
-def _hard(package: Package, policy: Policy) -> str:
-    text = headlines.folded(package.headline)
-    banned = any(headlines.folded(phrase) in text for phrase in policy.blocked_phrases)
-    return "withheld" if package.withheld else "blocked_phrase" if banned else ""
+def _hard(one: _Read, banned: Sequence[str]) -> str:
+    if one.package.withheld:
+        return "withheld"
+    return "blocked_phrase" if any(phrase in one.folded for phrase in banned) else ""
 
 
-def _soft(package: Package, known: Index | None, policy: Policy) -> str:
-    letters = [letter for letter in package.headline if letter.isalpha()]
+def _soft(one: _Read, known: Index | None, policy: Policy) -> str:
+    letters = "".join(filter(str.isalpha, one.package.headline))
     if letters and sum(map(str.isupper, letters)) > policy.max_capitals * len(letters):
         return "shouting"
-    shown = known is not None and headlines.folded(package.headline) in known.lately
-    return "shown_lately" if shown else ""
+    return "shown_lately" if known is not None and one.folded in known.lately else ""
 
 
-def _twins(one: Package, two: Package, policy: Policy) -> bool:
+def _twins(one: _Read, two: _Read, policy: Policy) -> bool:
     """The same picture, or none named, and nearly the same words."""
-    if one.image != two.image:
+    if one.package.image != two.package.image:
         return False
-    ours, theirs = set(headlines.words(one.headline)), set(headlines.words(two.headline))
-    if not ours or not theirs:
-        return one.headline == two.headline
-    return len(ours & theirs) >= policy.twin_words * len(ours | theirs)
+    if not one.words or not two.words:
+        return one.package.headline == two.package.headline
+    common = len(one.words & two.words)
+    return common >= policy.twin_words * (len(one.words) + len(two.words) - common)
 
 
 def _seen(known: Index, slate: Sequence[Package]) -> tuple[float, ...]:
     texts = [package.headline for package in slate]
     means = dict(zip(headlines.NAMES, headlines.traits(texts).mean(axis=0).tolist(), strict=True))
-    words = [word for text in texts for word in headlines.words(text)]
+    words = [word for text in texts for word in headlines.words(headlines.folded(text))]
     strange = sum(word not in known.words for word in words) / len(words) if words else np.nan
     images = {package.image for package in slate if package.image}
     return (len(slate), len(set(texts)), len(images), *(means[name] for name in _MEANS), strange)

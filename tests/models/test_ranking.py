@@ -214,6 +214,19 @@ def test_parameters_have_limits(change: dict[str, Any]) -> None:
 # ---- the real holdout ----------------------------------------------------------------------------
 
 
+def test_the_rollout_can_see_a_random_order() -> None:
+    """What a broken ranking costs the KPI lies beyond the margin that drops a canary."""
+    tables = bundled("ranking")
+    asked = model.past(tables, CUT, END, PARAMS)
+    requests = [one.request for one in asked]
+    known = model.index(model.build(tables, CUT, PARAMS))
+    fitted = model.fit(tables, CUT, PARAMS, RECIPE.seed)
+    decided = model.decide(model.predict(fitted, known, requests), requests, known, POLICY)
+    ours = np.mean([model.kpi(answer, one.outcome) for answer, one in zip(decided, asked, strict=True)])
+    random = np.mean([np.mean(list(one.outcome.rates.values())) for one in asked])
+    assert random / ours - 1 < -RECIPE.rollout.margin_fail - 0.01
+
+
 def test_it_beats_chance_and_tfidf_with_a_ridge_on_the_real_holdout() -> None:
     """The bars of the issue. Against the tuned rival the share of best packages is better and not yet decided (docs)."""
     tables = bundled("ranking")

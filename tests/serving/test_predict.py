@@ -1,13 +1,15 @@
 """One request inside the service: masked, dealt, answered in time, written before the reply."""
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from checks import plans as moves
-from errors import NotFound
+from errors import InputError, NotFound
 from stores.journal import read
 from tests.serving.inside import BOOM, HANG, NAN, Inside, hostile, inside
 from tests.serving.town import NAME, Town, wait_for
@@ -124,6 +126,56 @@ def test_a_hanging_model_is_answered_for_within_the_deadline_and_blocks_nobody(
         reply = service.ask({"customer": other})
         assert (reply["arm"], reply["override"]) == ("previous", "tripped")
         free.set()
+
+
+def test_the_rules_of_a_batch_block_nobody(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    town.guard(moves.fallback)
+    begun, free = threading.Event(), threading.Event()
+
+    def slow(index: Any, requests: Any) -> Any:
+        begun.set()
+        assert len(requests) == 1 or free.wait(10)
+        return real(index, requests)
+
+    with inside(town) as service, ThreadPoolExecutor(1) as caller:
+        model = service.revision(4).desk.model
+        real = model.rules
+        monkeypatch.setattr(model, "rules", slow)
+        batch = caller.submit(service.ask, {"requests": [{"customer": "4"}] * 2})
+        assert begun.wait(10)
+        single = service.ask({"customer": "4"})
+        assert not batch.done()
+        free.set()
+        answers = batch.result(10)["answers"]
+    assert [one["decision"] for one in answers] == [single["decision"]] * 2
+    assert {one["arm"] for one in answers} == {"rules"}
+
+
+@pytest.mark.parametrize(("error", "status"), [(InputError("$.k", got=1), 422), (ZeroDivisionError("boom"), 500)])
+def test_rules_that_fail_a_batch_say_so_and_tell_no_trace(
+    town: Town, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+) -> None:
+    town.guard(moves.fallback)
+
+    def broken(*_: Any) -> Any:
+        raise error
+
+    with inside(town) as service:
+        monkeypatch.setattr(service.revision(4).desk.model, "rules", broken)
+        told = service.call("predict", {"requests": [{"customer": "4"}] * 2})
+    assert told[0] == status
+    assert "boom" not in str(told)
+
+
+def test_batches_beyond_what_may_wait_for_the_rules_are_told_to_come_back(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town.guard(moves.fallback)
+    with inside(town) as service:
+        service.revision(4)
+        monkeypatch.setattr(service.desk.rules, "offer", lambda job: False)
+        status, reply = service.call("predict", {"requests": [{"customer": "4"}] * 2})
+    assert (status, reply["error"]["field"]) == (503, f"the rules of {NAME}")
 
 
 def test_event_time_is_the_answer_s_own(town: Town) -> None:

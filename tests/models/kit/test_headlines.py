@@ -70,9 +70,36 @@ def test_no_headline_is_no_row() -> None:
     assert headlines.traits([]).shape == (0, len(headlines.NAMES))
 
 
-def test_folding_forgets_case_blanks_and_the_shape_of_quotation_marks() -> None:
-    assert headlines.folded("  It’s  “Fine” ") == headlines.folded('it\'s "fine"') == 'it\'s "fine"'
+def test_folding_forgets_case_blanks_apostrophes_and_the_shape_of_quotation_marks() -> None:
+    assert headlines.folded("  It’s  “Fine” ") == headlines.folded('it\'s "fine"') == 'its "fine"'
     assert headlines.folded("It is fine") != headlines.folded("It is fine!")
+
+
+@pytest.mark.parametrize("mark", [*"'`´", "\u02bc", "\u2019", "\u2018", "\u2032", "\uff07", "", "\u200b'", "'\ufe0f"])
+def test_folding_forgets_every_apostrophe(mark: str) -> None:
+    assert headlines.folded(f"Won{mark}t") == "wont"
+
+
+@pytest.mark.parametrize(
+    "unseen", ["\u200b", "\u00ad", "\u2060", "\ufeff", "\u034f", "\ufe0f", "\x00", "\u202e", "\U000e0101"]
+)
+def test_folding_drops_what_cannot_be_seen(unseen: str) -> None:
+    assert headlines.folded(f"Cl{unseen}ick here") == "click here"
+
+
+def test_folding_makes_wide_letters_plain_and_keeps_other_scripts() -> None:
+    assert headlines.folded("\uff23\uff2c\uff29\uff23\uff2b\u3000here\u00a0\u2026\n") == "click here ..."
+    assert headlines.folded("Новости Ёлки") == "новости ёлки"
+
+
+def test_words_of_any_script() -> None:
+    assert headlines.words(headlines.folded("Don’t: 10 “Новости” über_苹果")) == [
+        "dont",
+        "10",
+        "новости",
+        "über",
+        "苹果",
+    ]
 
 
 def test_pieces_of_letters_and_of_words() -> None:

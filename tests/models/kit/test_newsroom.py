@@ -8,7 +8,7 @@ import pytest
 
 from configs.load import load
 from models.contract import Decided, Proposal, configure, find
-from models.kit import newsroom
+from models.kit import headlines, newsroom
 from models.kit.newsroom import Index, Package
 
 POLICY = configure(find("ranking"), load().models["ranking"])[1]
@@ -37,10 +37,27 @@ def test_what_the_editor_withholds_is_not_shown() -> None:
     assert fill(best) == Decided(items=(), scores=(), overruled=("withheld",))  # not even when nothing else is left
 
 
-@pytest.mark.parametrize("headline", ["You Won’t Believe What Bees Do", "Why you won't  believe it", "CLICK HERE now"])
+@pytest.mark.parametrize(
+    "headline",
+    [
+        "You Won’t Believe What Bees Do",
+        "Why you won't  believe it",
+        "CLICK HERE now",
+        "You won\u02bct believe this",
+        "You won\u2032t believe this",
+        "You wont believe this",
+        "You won't\u200b be\u00adlieve this",
+        "\uff23\uff2c\uff29\uff23\uff2b \uff28\uff25\uff32\uff25 now",
+    ],
+)
 def test_a_banned_phrase_is_found_however_it_is_written(headline: str) -> None:
     decided = fill(Package(id="bait", headline=headline), PLAIN)
     assert (decided.items, decided.overruled) == (("plain",), ("blocked_phrase",))
+
+
+def test_a_phrase_of_marks_only_bans_nothing() -> None:
+    odd = msgspec.structs.replace(POLICY, blocked_phrases=("'''",))
+    assert fill(PLAIN, policy=odd).overruled == ()
 
 
 def test_the_worse_of_two_twins_is_left_out() -> None:
@@ -51,6 +68,36 @@ def test_the_worse_of_two_twins_is_left_out() -> None:
         fill(PLAIN, msgspec.structs.replace(again, image="dawn")).overruled == ()
     )  # another picture is another package
     assert fill(PLAIN, Package(id="far", headline="A bridge was never built")).overruled == ()
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("Новости Apple: акции упали", "Как работает Apple"),
+        ("5 причин любить осень", "5 советов садоводу"),
+        ("苹果公司 iPhone 销量下降", "我为什么买 iPhone"),
+    ],
+)
+def test_headlines_of_other_scripts_are_twins_by_all_their_words(one: str, two: str) -> None:
+    assert fill(Package(id="a", headline=one), Package(id="b", headline=two)).overruled == ()
+    assert fill(Package(id="a", headline=one), Package(id="b", headline=f"{one}!")).overruled == ("twin",)
+
+
+def test_each_headline_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are to compare it with, and however many phrases are banned."""
+    read: list[str] = []
+    real = headlines.folded
+
+    def counted(text: str) -> str:
+        read.append(text)
+        return real(text)
+
+    monkeypatch.setattr(headlines, "folded", counted)
+    slate = [Package(id=str(at), headline=f"Story number {at} of {at * 7}") for at in range(50)]
+    fill(*slate)
+    fill(*slate)
+    assert {read.count(one.headline) for one in slate} == {2}
+    assert all(read.count(phrase) <= 1 for phrase in POLICY.blocked_phrases)
 
 
 def test_headlines_without_a_word_are_twins_when_they_are_equal() -> None:
