@@ -20,7 +20,7 @@ from checks.reviews import Checklist, Line, Quarter
 from configs.schema import Check, Config, ReviewItem, Settings
 from errors import GrownetError, LedgerUnavailable, NotFound, RoleRefused, TamperError, UsageError
 from records import AlertBody, Decision, OutboxEvent, ReviewAnswer, ReviewState
-from stores.ledger import people, reviews
+from stores.ledger import outbox, people, reviews
 from stores.ledger.engine import Ledger
 from stores.vault import Vault
 from tasks import proofs
@@ -50,17 +50,46 @@ def look(settings: Settings, config: Config, at: datetime) -> list[Checklist]:
 
     Raises:
         RevisionConflict: when two looked at once; the other one's answers stand.
+        TamperError: for rows of the review that cannot be read, after it was told.
     """
     with opened(settings, "flow") as ledger:
-        begun = _begun(ledger, config, at)
-        if begun is None:
-            return []
-        quarters, told = judging.open_quarters(begun, at, config.compliance), _told(settings, config, at)
-        for quarter in quarters:
-            new = _checked(config, reviews.written(ledger, quarter.name), quarter, told, at)
-            reviews.record(ledger, new, quarter.name, partial(_settle, config, quarter, at), ACTOR)
-        found = [(quarter, reviews.written(ledger, quarter.name)) for quarter in quarters]
+        try:
+            return _looked(settings, config, ledger, at)
+        except TamperError as error:
+            with ledger.write(ACTOR) as transaction:
+                outbox.queue(transaction, [_unreadable(config, error, at)])
+            raise
+
+
+def _looked(settings: Settings, config: Config, ledger: Ledger, at: datetime) -> list[Checklist]:
+    begun = _begun(ledger, config, at)
+    if begun is None:
+        return []
+    quarters, told = judging.open_quarters(begun, at, config.compliance), _told(settings, config, at)
+    for quarter in quarters:
+        new = _checked(config, reviews.written(ledger, quarter.name), quarter, told, at)
+        reviews.record(ledger, new, quarter.name, partial(_settle, config, quarter, at), ACTOR)
+    found = [(quarter, reviews.written(ledger, quarter.name)) for quarter in quarters]
     return [judging.checklist(quarter, config.compliance, answers, at) for quarter, answers in found]
+
+
+def _unreadable(config: Config, error: TamperError, at: datetime) -> OutboxEvent:
+    """The alert of a review that cannot be looked at, since its own rows are not what was written: once for each such row."""
+    return alert(
+        key=[str(error), "review"],
+        level="warning",
+        model=HOUSE,
+        title="compliance review: it cannot be read",
+        body=AlertBody(
+            what=f"The review cannot be looked at: {oneline(str(error))}",
+            evidence={},
+            done="nothing: what serves is as before, and nobody is asked",
+            owner=config.defaults.owners.deploy,
+            next="`grownet audit verify`; compare the ledger with a backup.",
+            link="",
+        ),
+        at=at,
+    )
 
 
 def answer(settings: Settings, config: Config, given: Given, at: datetime) -> Checklist:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from checks.reviews import Checklist, name_of
 from configs.load import load
-from errors import GrownetError, LedgerUnavailable, NotFound, RevisionConflict, RoleRefused, UsageError
+from errors import GrownetError, LedgerUnavailable, NotFound, RevisionConflict, RoleRefused, TamperError, UsageError
 from grownet import app
 from records import OutboxEvent, utc_now
 from stores.ledger import outbox, reviews
@@ -180,6 +180,26 @@ def test_a_check_that_fails_says_no_and_silences_no_other(house: House, monkeypa
     monkeypatch.setattr(proofs, "CHECKS", {**proofs.CHECKS, "audit_chain": away})
     with pytest.raises(LedgerUnavailable):  # worth another try, and no answer
         look(house.settings, house.config, began(house) + 2 * MINUTE)
+
+
+def test_a_review_whose_rows_cannot_be_read_is_told_once(house: House) -> None:
+    import sqlite3
+
+    at = began(house) + MINUTE
+    look(house.settings, house.config, at)
+    raw = sqlite3.connect(house.settings.home / "ledger.db")
+    for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        raw.execute(f'DROP TRIGGER "{name}"')
+    raw.execute("UPDATE review_answers SET payload = '{garbage'")
+    raw.commit()
+    raw.close()
+    for again in (1, 2):
+        with pytest.raises(TamperError, match="JSON is malformed"):
+            look(house.settings, house.config, at + again * MINUTE)
+    ledger = Ledger.open(house.settings.ledger_url, "reader")
+    (warned,) = outbox.pending(ledger, 50, utc_now() + DAY)
+    ledger.close()
+    assert warned.title == "compliance review: it cannot be read"
 
 
 def test_what_a_check_said_no_to_in_a_quarter_can_be_mended_in_the_next(
