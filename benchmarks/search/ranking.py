@@ -2,7 +2,7 @@
 
 Reads the tests known before 2014-04-13 only, where the holdout of `grownet bench quality ranking` begins. Each of the 26
 weeks before it is ranked by what was learned before its four weeks began. One parameter after the other, NDCG@10 decides.
-Four minutes of CPU, one thread.
+Two minutes of CPU, one thread.
 """
 
 from __future__ import annotations
