@@ -44,22 +44,27 @@ def main(model: str, folder: Path) -> None:
         assert "people are asked" in said, said
         plan = released(stack.settings, school, model)
         school.step_to_the_end()
+        key = add_key(stack.settings, "shop", {"predict", "feedback"}, {model})
         stack.start("serve")
         told = {"gates": standing(stack.settings, school)["candidates"][0]["gates"], "plan": shown(plan)}
-        told |= answered(stack, model)
+        told |= answered(stack, key, model)
     school.close()
     print(json.dumps(told))
 
 
-def answered(stack: Stack, model: str) -> dict[str, Any]:
+def answered(stack: Stack, key: str, model: str) -> dict[str, Any]:
     """An answer of the champion with its feedback, a monitor run over it, and an answer after the switch to rules."""
-    key, who = add_key(stack.settings, "shop", {"predict", "feedback"}, {model}), {"customer": "17000"}
-    live = until(lambda: asked(stack, key, model, "predict", who), "an answer", SECONDS)
+
+    def by(arm: str) -> dict[str, Any] | None:
+        reply = asked(stack, key, model, "predict", {"customer": "17000"})
+        return reply if reply["arm"] == arm else None
+
+    live = until(lambda: by("champion"), "the champion, which is loaded first", SECONDS)
     told = asked(stack, key, model, "feedback", {"prediction_id": live["prediction_id"], "outcome": {"aisles": ["20"]}})
     run = Runs(stack.settings).start("monitor/monitor", {"model": model, "report": False})
     watched = Runs(stack.settings).finish(run, SECONDS)[0]
     act(stack.settings, "fallback", model, "olga", "a drill")
-    rules = until(lambda: (now := asked(stack, key, model, "predict", who))["arm"] == "rules" and now, "rules", SECONDS)
+    rules = until(lambda: by("rules"), "the rules", SECONDS)
     return {"live": live, "feedback": told, "watched": watched, "rules": rules}
 
 
