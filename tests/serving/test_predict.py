@@ -11,10 +11,8 @@ import pytest
 from checks import plans as moves
 from errors import InputError, NotFound
 from stores.journal import read
-from tests.serving.inside import BOOM, HANG, NAN, Inside, hostile, inside
+from tests.serving.inside import BOOM, CUSTOMERS, HANG, NAN, Inside, hostile, inside
 from tests.serving.town import NAME, Town, wait_for
-
-CUSTOMERS = [str(number) for number in range(0, 60, 2)]
 
 
 def test_an_answer_is_in_the_journal_and_nothing_raw_is(town: Town) -> None:
