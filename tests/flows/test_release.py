@@ -25,7 +25,7 @@ from tasks.operate import act
 from tests.stores.ledger.world import MODEL
 from tests.tasks.release_world import House, running
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(400)]
 WAIT_SECONDS = 60.0
 
 

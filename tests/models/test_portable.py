@@ -18,6 +18,8 @@ import pytest
 from models.contract import names
 from tests.models.portable import ABSENT
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 GATES = {"champion", "baseline", "bias", "drift", "backtest", "overfitting"}
 
