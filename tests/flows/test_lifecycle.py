@@ -105,6 +105,10 @@ def found(school: School, what: str, **filters: Any) -> list[dict[str, Any]]:
     return list(reply.json())
 
 
+def failures(school: School) -> list[OutboxEvent]:
+    return [one for one in outbox.pending(school.ledgers["reader"], 100) if one.title == "a training failed"]
+
+
 def releases(school: School) -> list[dict[str, Any]]:
     return found(school, "flow_runs", flows={"name": {"any_": ["release"]}})
 
@@ -201,7 +205,7 @@ def test_a_training_asked_for_while_prefect_was_down_is_done_once(
     assert forged["state"]["type"] == "FAILED"
     assert "ruling 'made-up'" in forged["state"]["message"]
     assert len(candidates(school)) == known + 1
-    (told,) = [one for one in outbox.pending(school.ledgers["reader"], 100) if one.title == "a training failed"]
+    (told,) = until("its owner is told", lambda: failures(school))  # after the run's state is set
     assert "ruling 'made-up'" in told.body["what"]
     assert forged["id"] in told.body["link"]
     assert len(automation_events(school, "action.executed")) >= 3
