@@ -15,9 +15,7 @@ from datetime import timedelta
 from itertools import count
 from typing import Any, Literal
 
-from prefect import State, flow, get_run_logger, suspend_flow_run, task
-from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
+from prefect import State, flow, get_run_logger, suspend_flow_run
 from prefect.input import RunInput
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
@@ -28,8 +26,9 @@ from errors import LedgerUnavailable, StackError
 from records import Verb, utc_now
 from stores.ledger import ballots
 from stores.ledger.ballots import Ballot
-from tasks import board, counting, runs
+from tasks import board, counting, runs, steps
 from tasks.questions import Asked, Board, seated
+from tasks.steps import artifact, key_of
 
 LATE = timedelta(seconds=60)  # a run waits this much longer than its ballot: a late vote hears why it is none
 
@@ -67,12 +66,7 @@ def release(model: str, candidate: str = "", verb: Verb = "promote", detail: str
     return outcome(concluded)
 
 
-def _away(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Tried again: a ledger that is locked or a server that is away. Everything else would only fail again."""
-    return isinstance(state.result(raise_on_failure=False), LedgerUnavailable | StackError)
-
-
-step = task(cache_policy=NO_CACHE, persist_result=False, retries=3, retry_delay_seconds=2, retry_condition_fn=_away)
+step = steps.step(LedgerUnavailable, StackError, delays=[2, 2, 2])
 
 
 @contextlib.contextmanager
@@ -157,11 +151,11 @@ def write_papers(model: str) -> None:
 def _publish(seats: Board, found: Ballot, said: str) -> None:
     """The page as an artifact of the run: the form in the UI is narrow, and a closed ballot has none."""
     text = board.page(seats, found, said)
-    create_markdown_artifact(text, key=_key(found), description=f"ballot {found.id}: {found.status}")
+    artifact(f"ballot {found.id}", text, f"ballot {found.id}: {found.status}")
 
 
 def _key(found: Ballot) -> str:
-    return f"ballot-{found.id}"
+    return key_of(f"ballot {found.id}")
 
 
 def outcome(found: Ballot) -> State[Any]:

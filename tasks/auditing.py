@@ -6,41 +6,25 @@ again; every step may be repeated without harm.
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.tasks import Task
+from prefect import get_run_logger
 
 from configs.load import load, settings
 from configs.schema import Config
 from errors import DataError, LedgerUnavailable, RevisionConflict, StackError
 from records import BiasAudit, utc_now
-from tasks import bias, bias_page, review, review_page
+from tasks import bias, bias_page, review, review_page, steps
 from tasks.monitor import chosen
+from tasks.steps import artifact
 
 Part = Literal["all", "bias", "review"]
 EARLIER = 12  # audits before this one that the page shows
 
 
-def passing(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """True for what may be better in a moment."""
-    passes = LedgerUnavailable | StackError | DataError | RevisionConflict
-    return isinstance(state.result(raise_on_failure=False), passes)
-
-
-step = task(
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=3,
-    retry_delay_seconds=[2, 10, 30],
-    retry_condition_fn=passing,
-)
+step = steps.step(LedgerUnavailable, StackError, DataError, RevisionConflict)
 
 
 @step
@@ -58,7 +42,7 @@ def audit_bias(model: str) -> list[BiasAudit]:
     for one in found:
         get_run_logger().info("%s %s: %s. %s", one.model, one.source, one.answer, one.reason)
     if found:
-        _show(f"bias {model}", bias_page.markdown(found, house.home / found[0].report), f"bias audit of {model}")
+        artifact(f"bias {model}", bias_page.markdown(found, house.home / found[0].report), f"bias audit of {model}")
     else:
         get_run_logger().info("%s: nothing serves", model)
     return found
@@ -74,7 +58,7 @@ def review_quarter(part: Part) -> str:
     said = []
     for found in review.look(house, config, utc_now()):
         page = review_page.write(house.home, config, found)
-        _show(f"review {found.quarter.name}", review_page.markdown(found, page), f"review of {found.quarter.name}")
+        artifact(f"review {found.quarter.name}", review_page.markdown(found, page), f"review of {found.quarter.name}")
         said.append(f"{found.quarter.name} " + ", ".join(f"{n} {how}" for how, n in review_page.counts(found).items()))
     get_run_logger().info("%s", "; ".join(said) or "the ledger has no entry yet")
     return "; ".join(said)
@@ -82,8 +66,3 @@ def review_quarter(part: Part) -> str:
 
 def _page(home: Path, config: Config, found: bias.Audits, earlier: bias.Audits) -> None:
     bias_page.write(home, config, found, earlier[:EARLIER])
-
-
-def _show(name: str, text: str, about: str) -> None:
-    key = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    create_markdown_artifact(text, key=key, description=about)

@@ -6,38 +6,20 @@ busy ledger are tried again; a batch that is refused is not, it would be refused
 
 from __future__ import annotations
 
-import re
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.tasks import Task
+from prefect import get_run_logger
 
 from configs.load import load, settings
 from errors import LedgerUnavailable, SourceError
 from records import Snapshot
 from stores.ledger.engine import Ledger
-from tasks import ingest
+from tasks import ingest, steps
 from tasks.quality_page import DoorReport, markdown
+from tasks.steps import artifact
 
-
-def passing(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """True for what may be better in a moment."""
-    problem = state.result(raise_on_failure=False)
-    return isinstance(problem, SourceError | LedgerUnavailable)
-
-
-step = task(
-    cache_policy=NO_CACHE,  # the same address, other content
-    persist_result=False,
-    retries=3,
-    retry_delay_seconds=[2, 10, 30],
-    retry_condition_fn=passing,
-)
+step = steps.step(SourceError, LedgerUnavailable)
 
 
 @step
@@ -68,5 +50,4 @@ def take_batch(dataset: str, batch: str) -> Snapshot:
 
 def publish(report: DoorReport, page: Path) -> None:
     """The short form of the data-quality page, among the artifacts of the run."""
-    key = re.sub(r"[^a-z0-9]+", "-", f"data {report.table} {report.batch}".lower()).strip("-")
-    create_markdown_artifact(markdown(report, page), key=key, description=f"{report.table}/{report.batch}")
+    artifact(f"data {report.table} {report.batch}", markdown(report, page), f"{report.table}/{report.batch}")

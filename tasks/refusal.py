@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-import msgspec
-
+from checks import alerts
 from configs.schema import Config, Dataset
 from errors import BatchRefused, DataError
 from records import RULES, AlertBody, Answered, Finding, Level, OutboxEvent, digest_of, utc_now
@@ -97,13 +96,11 @@ def _event(dataset: Dataset, batch: str, error: DataError, model: str, now: date
         next=error.do or "mend the source and run the batch again",
         link=page if isinstance(error, BatchRefused) else f"grownet ingest {dataset.name} --batch {batch}",
     )
-    return OutboxEvent(
-        id=f"alert-{digest_of([dataset.name, batch, str(error), model])[:24]}",
-        kind="alert",
+    return alerts.alert(
+        key=[dataset.name, batch, str(error), model],
         level=LEVEL,
         model=model,
-        name=f"grownet.alert.{LEVEL}",
         title=f"{dataset.table}/{batch} refused at the door",
-        body=msgspec.to_builtins(body),
+        body=body,
         at=now,
     )

@@ -6,14 +6,10 @@ refused or did not pass is not. Every stage may be repeated without harm.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from prefect import Flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import FlowRun, State, TaskRun
-from prefect.tasks import Task
+from prefect import Flow, get_run_logger
+from prefect.client.schemas.objects import FlowRun, State
 
 from checks import fairness
 from checks.periods import Every
@@ -21,7 +17,8 @@ from configs.load import load, settings
 from errors import LedgerUnavailable, StackError
 from models.contract import find
 from records import Candidate, Evidence, FeatureSet, Order, Record, utc_now
-from tasks import aliases, evidence_page, features, paperwork, retrain, runs, train, unfinished, validate
+from tasks import aliases, evidence_page, features, paperwork, retrain, runs, steps, train, unfinished, validate
+from tasks.steps import artifact
 
 
 class Before(Record, frozen=True, kw_only=True):
@@ -38,18 +35,7 @@ def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> 
     unfinished.failed(house, load(house.configs), str(flow_run.id), flow_run.parameters, state.message or "")
 
 
-def passing(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """True for what may be better in a moment."""
-    return isinstance(state.result(raise_on_failure=False), StackError | LedgerUnavailable)
-
-
-stage = task(
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=3,
-    retry_delay_seconds=[5, 30, 120],
-    retry_condition_fn=passing,
-)
+stage = steps.step(StackError, LedgerUnavailable, delays=[5, 30, 120])
 
 
 @stage
@@ -116,8 +102,7 @@ def judge(candidate: Candidate) -> Evidence:
     config = load(house.configs)
     found = validate.judged(house, config, candidate)
     text = evidence_page.markdown(candidate, found.evidence, (found.page, found.card), config.models[candidate.model])
-    key = re.sub(r"[^a-z0-9]+", "-", f"evidence {candidate.id}".lower()).strip("-")
-    create_markdown_artifact(text, key=key, description=f"gates of {candidate.id}")
+    artifact(f"evidence {candidate.id}", text, f"gates of {candidate.id}")
     said = "passed all gates" if found.evidence.passed else f"is discarded: {found.evidence.reason}"
     get_run_logger().info("%s %s (%s)", candidate.id, said, found.page)
     if not found.evidence.passed:

@@ -6,33 +6,15 @@ away is tried again; every step may be repeated without harm.
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
-from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.tasks import Task
+from prefect import get_run_logger
 
 from configs.load import load, settings
 from errors import DataError, LedgerUnavailable, StackError
 from records import Finding
-from tasks import drift_page, monitor, pages, paperwork, profiling
+from tasks import drift_page, monitor, pages, paperwork, profiling, steps
+from tasks.steps import artifact
 
-
-def passing(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """True for what may be better in a moment."""
-    return isinstance(state.result(raise_on_failure=False), LedgerUnavailable | StackError | DataError)
-
-
-step = task(
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=3,
-    retry_delay_seconds=[2, 10, 30],
-    retry_condition_fn=passing,
-)
+step = steps.step(LedgerUnavailable, StackError, DataError)
 
 
 @step
@@ -83,5 +65,4 @@ def show(found: list[Finding], theirs: bool) -> None:
         newest = [one for one in found if one.version == found[0].version and one.kind != "drift"]
         drift = monitor.newest_of([one for one in found if one.version == found[0].version], "drift")
         told = [drift, *newest] if drift else newest
-        key = re.sub(r"[^a-z0-9]+", "-", f"monitor {drift_page.name_of(told)}".lower()).strip("-")
-        create_markdown_artifact(drift_page.markdown(told, page), key=key, description=f"monitor of {found[0].model}")
+        artifact(f"monitor {drift_page.name_of(told)}", drift_page.markdown(told, page), f"monitor of {found[0].model}")
