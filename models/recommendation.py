@@ -163,8 +163,7 @@ def decide(
         broken = functools.partial(_broken, index, _known(index, request), kept_out, policy.withdrawn_after_days)
         size = min(request.k, policy.max_items)
         slate = slates.fill(proposal, size, broken, _family, policy.max_per_family)
-        if len(slate.items) == size < request.k:
-            slate = msgspec.structs.replace(slate, overruled=tuple(sorted({*slate.overruled, "max_items"})))
+        slate = slates.capped(slate, size, request.k)
         decided.append(slate)
     return decided
 

@@ -156,8 +156,7 @@ def decide(
         broken = functools.partial(_broken, index, _seen_already(index, request), policy)
         size = min(request.k, policy.max_items)
         slate = slates.fill(proposal, size, broken, functools.partial(_family, index), policy.max_per_family)
-        if len(slate.items) == size < request.k:
-            slate = msgspec.structs.replace(slate, overruled=tuple(sorted({*slate.overruled, "max_items"})))
+        slate = slates.capped(slate, size, request.k)
         if not proposal.items:
             slate = Decided(overruled=("no_catalogue" if index is None else "nothing_left",))
         decided.append(slate)

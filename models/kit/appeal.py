@@ -8,7 +8,6 @@ over hashed columns, so no vocabulary travels.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -18,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from errors import ModelError, TamperError
-from models.kit import headlines
+from models.kit import headlines, npy
 from records import digest_bytes
 
 HEAD = "model.json"
@@ -86,7 +85,7 @@ def score(fitted: Fitted, texts: Sequence[str]) -> Floats:
 
 def dump(fitted: Fitted) -> dict[str, bytes]:
     """model.json and one .npy per array."""
-    files = {f"{name}.npy": _npy(values) for name, values in fitted.arrays.items()}
+    files = {f"{name}.npy": npy.dump(values) for name, values in fitted.arrays.items()}
     digests = {name: digest_bytes(data) for name, data in files.items()}
     head = _Head(fitted.kind, fitted.longest, headlines.NAMES, digests)
     return {HEAD: msgspec.json.encode(head, order="sorted"), **files}
@@ -107,7 +106,7 @@ def load(files: Mapping[str, bytes]) -> Fitted:
         raise TamperError("ranking artifact", expected=f"files of digests {head.files}", got=found)
     if head.traits != headlines.NAMES:
         raise TamperError("ranking artifact", expected=f"traits {headlines.NAMES}", got=head.traits)
-    arrays = {name.removesuffix(".npy"): np.load(io.BytesIO(files[name]), allow_pickle=False) for name in head.files}
+    arrays = {name.removesuffix(".npy"): npy.load(files[name]) for name in head.files}
     return Fitted(kind=head.kind, longest=head.longest, arrays=arrays)
 
 
@@ -187,9 +186,3 @@ def _scale(values: Floats) -> Floats:
 def _spread(scores: Floats) -> float:
     found = float(np.std(scores))
     return found if found > LEAST_DEVIATION else 1.0
-
-
-def _npy(values: Floats) -> bytes:
-    sink = io.BytesIO()
-    np.save(sink, values, allow_pickle=False)
-    return sink.getvalue()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -21,11 +21,9 @@ import pandas as pd
 
 from errors import DataError, TamperError
 from models.kit import levels, weekly
+from models.kit import trees as boosted
 from models.kit.levels import INPUTS, LONG, MIN_LEVEL
 from models.kit.weekly import DAYS, VALUES, Index
-
-if TYPE_CHECKING:
-    import lightgbm
 
 CYCLE = 4  # weeks, of the naive forecast
 HORIZONS = (1, 2, 3, 4)  # weeks ahead
@@ -83,10 +81,17 @@ def fit(cells: pd.DataFrame, count: int, learner: Learner, seed: int, see: See =
             "history of sales", expected=f"at least {weeks} weeks", got=f"{have:.1f}", do="take more history in"
         )
     seen, ratios, weights = (np.concatenate(part) for part in zip(*rows, strict=True))
-    text = _grow(seen, ratios, weights, learner, seed)
+    objective = {"squares": "regression", "absolute": "regression_l1"}[learner.loss]
+    text = boosted.grow(boosted.Rows(seen, ratios, weights), learner, seed, {"objective": objective})
     learned = -int(cells["sold"].min()) / DAYS - LONG
     trust = learned / (learned + learner.trust_weeks)
-    return Fitted(kind="trees", trust=trust, cycle_share=learner.cycle_share, text=text, trees=_booster(text))
+    return Fitted(
+        kind="trees",
+        trust=trust,
+        cycle_share=learner.cycle_share,
+        text=text,
+        trees=boosted.read(text, "forecast artifact"),
+    )
 
 
 def forecast(fitted: Fitted, known: Index, horizon: int, see: See = levels.inputs) -> Floats:
@@ -129,7 +134,7 @@ def load(files: Mapping[str, bytes]) -> Fitted:
         raise TamperError("forecast artifact", expected=f"inputs {INPUTS}", got=head.inputs)
     if hashlib.sha256(text).hexdigest() != head.sha256:  # LightGBM reads half a file without complaint
         raise TamperError("forecast artifact", expected=f"{TREES} of digest {head.sha256}", got="another")
-    trees = _booster(text) if text else None
+    trees = boosted.read(text, "forecast artifact") if text else None
     return Fitted(kind=head.kind, trust=head.trust, cycle_share=head.cycle_share, text=text, trees=trees)
 
 
@@ -163,35 +168,3 @@ def _lessons(cells: pd.DataFrame, count: int, learner: Learner, see: See) -> Ite
                 units = sold[:, end - DAYS : end].sum(axis=1)
                 asked = np.column_stack([seen, np.full(count, float(horizon))])
                 yield asked, np.minimum(units / base, learner.max_ratio), base
-
-
-def _grow(seen: Floats, ratios: Floats, weights: Floats, learner: Learner, seed: int) -> bytes:
-    import lightgbm  # noqa: PLC0415 - the rules answer without it
-
-    settings = {
-        "objective": {"squares": "regression", "absolute": "regression_l1"}[learner.loss],
-        "num_leaves": learner.leaves,
-        "learning_rate": learner.learning_rate,
-        "min_data_in_leaf": learner.min_rows,
-        "feature_fraction": learner.input_share,
-        "bagging_fraction": learner.row_share,
-        "bagging_freq": 1,
-        "lambda_l2": learner.ridge,
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": 1,
-        "verbosity": -1,
-    }
-    data = lightgbm.Dataset(seen, ratios, weight=weights)
-    text: str = lightgbm.train(settings, data, learner.trees).model_to_string()
-    return text.encode()
-
-
-def _booster(text: bytes) -> lightgbm.Booster:
-    import lightgbm  # noqa: PLC0415 - the rules answer without it
-
-    try:
-        return lightgbm.Booster(model_str=text.decode())
-    except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
-        raise TamperError("forecast artifact", expected="trees as LightGBM writes them", got=repr(error)) from error

@@ -10,7 +10,6 @@ one by one. A fitted one is arrays and JSON; scipy is imported where it is used.
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from errors import TamperError
+from models.kit import npy
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -148,7 +148,7 @@ def inputs(contexts: Sequence[Ints], size: int) -> sp.csr_array:
 def dump(model: Fitted) -> dict[str, bytes]:
     """model.json (the pages) and one .npy per array."""
     head = msgspec.json.encode({"pages": model.pages}, order="sorted")
-    return {"model.json": head, **{f"{name}.npy": _npy(getattr(model, name)) for name in ARRAYS}}
+    return {"model.json": head, **{f"{name}.npy": npy.dump(getattr(model, name)) for name in ARRAYS}}
 
 
 def load(files: Mapping[str, bytes]) -> Fitted:
@@ -159,7 +159,7 @@ def load(files: Mapping[str, bytes]) -> Fitted:
     """
     try:
         pages = msgspec.json.decode(files["model.json"], type=_Head).pages
-        read = {name: np.load(io.BytesIO(files[f"{name}.npy"]), allow_pickle=False) for name in ARRAYS}
+        read = {name: npy.load(files[f"{name}.npy"]) for name in ARRAYS}
     except (KeyError, ValueError, EOFError, msgspec.DecodeError) as error:
         raise TamperError("page model artifact", expected="the files dump wrote", got=repr(error)) from error
     size, width = len(pages), 2 * len(pages) + LENGTHS
@@ -182,12 +182,6 @@ class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def _made(pages: Sequence[str], *arrays: npt.NDArray[Any]) -> Fitted:
     named = {name: np.ascontiguousarray(array, np.float32) for name, array in zip(ARRAYS, arrays, strict=True)}
     return Fitted(pages=tuple(pages), position={page: at for at, page in enumerate(pages)}, **named)
-
-
-def _npy(array: Matrix) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
 
 
 def _descend(weights: list[Matrix], bias: Matrix, taught: Lessons, recipe: Recipe, rng: np.random.Generator) -> None:

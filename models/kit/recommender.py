@@ -9,7 +9,6 @@ A fitted one is arrays and JSON. `popular` needs numpy only.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +18,7 @@ import numpy.typing as npt
 
 from errors import TamperError
 from models.contract import Proposal
-from models.kit import neighbours
+from models.kit import neighbours, npy
 from models.kit.history import Index
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ def popular(index: Index, queries: Sequence[Query]) -> list[Proposal]:
 def dump(model: Fitted) -> dict[str, bytes]:
     """model.json (blend and codes) and one .npy per array."""
     head = msgspec.json.encode({"blend": model.blend, "codes": model.codes}, order="sorted")
-    return {"model.json": head, **{f"{name}.npy": _npy(array) for name, array in _arrays(model).items()}}
+    return {"model.json": head, **{f"{name}.npy": npy.dump(array) for name, array in _arrays(model).items()}}
 
 
 def load(files: Mapping[str, bytes]) -> Fitted:
@@ -128,7 +127,7 @@ def load(files: Mapping[str, bytes]) -> Fitted:
     """
     try:
         head = msgspec.json.decode(files["model.json"], type=_Head)
-        read = {name: np.load(io.BytesIO(files[f"{name}.npy"]), allow_pickle=False) for name in _ARRAYS}
+        read = {name: npy.load(files[f"{name}.npy"]) for name in _ARRAYS}
     except (KeyError, ValueError, EOFError, msgspec.DecodeError) as error:
         raise TamperError("recommender artifact", expected="the files dump wrote", got=repr(error)) from error
     _fits(read, len(head.codes))
@@ -160,12 +159,6 @@ def _arrays(model: Fitted) -> dict[str, npt.NDArray[Any]]:
     weights = model.weights
     found = (weights.indptr, weights.indices, weights.data, model.trend, model.orders)
     return {name: array.astype(dtype) for (name, dtype), array in zip(_ARRAYS.items(), found, strict=True)}
-
-
-def _npy(array: npt.NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
 
 
 def _fits(read: Mapping[str, npt.NDArray[Any]], size: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -48,6 +49,13 @@ def fill(
         scores=tuple(proposal.scores[at] for at in kept),
         overruled=tuple(sorted(overruled)),
     )
+
+
+def capped(slate: Decided, size: int, asked: int) -> Decided:
+    """Names the rule `max_items` where it is what ended a slate: `size` items, and more were asked for."""
+    if not len(slate.items) == size < asked:
+        return slate
+    return msgspec.structs.replace(slate, overruled=tuple(sorted({*slate.overruled, "max_items"})))
 
 
 def truths(index: Index, outcomes: pd.DataFrame) -> tuple[list[str], list[Worth], list[Worth]]:

@@ -6,7 +6,6 @@ makes it a probability. Answering is a look-up and a sum in numpy; `models.kit.t
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from errors import TamperError
-from models.kit import texts
+from models.kit import npy, texts
 
 Floats = npt.NDArray[np.float64]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -109,7 +108,9 @@ def dump(fitted: Fitted) -> dict[str, bytes]:
         "sign": fitted.sign,
         "views": [{"look": view.look, "grams": list(view.grams)} for view in fitted.views],
     }
-    arrays = {f"{view.look}.npy": _stored(np.vstack([view.idf, view.weights])) for view in fitted.views}
+    arrays = {
+        f"{view.look}.npy": npy.dump(np.vstack([view.idf, view.weights]).astype(np.float32)) for view in fitted.views
+    }
     return {"fitted.json": msgspec.json.encode(plain, order="sorted"), **arrays}
 
 
@@ -139,14 +140,8 @@ class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _view(stored: _StoredView, data: bytes) -> View:
-    array = np.load(io.BytesIO(data), allow_pickle=False)
+    array = npy.load(data)
     if stored.look not in LOOKS or array.shape != (2, len(stored.grams)) or not np.isfinite(array).all():
         raise ValueError(f"view {stored.look!r} of {len(stored.grams)} n-grams, array {array.shape}")
     idf, weights = array.astype(np.float64)
     return View(stored.look, {gram: at for at, gram in enumerate(stored.grams)}, idf, weights)
-
-
-def _stored(array: Floats) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array.astype(np.float32), allow_pickle=False)
-    return buffer.getvalue()

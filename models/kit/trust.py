@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from errors import TamperError
+from models.kit import trees
 from models.kit.contributors import NUMBERS
-
-if TYPE_CHECKING:
-    import lightgbm
 
 INPUTS = {  # learned from, and which way it may move the score; 0 is either way
     "wait_days": 0, "since_first_days": 0, "silent_days": -1, "unseen_days": -1, "longest_gap_days": 0, "posts": 1,
@@ -86,9 +84,13 @@ def learn(lessons: Lessons, learner: Learner, seed: int, inputs: Sequence[str] =
     seen = lessons.seen[:, _places(inputs)]
     if learner.kind == "logistic":
         return _logistic(seen, lessons, learner.ridge, inputs)
-    text = _grow(seen, lessons, learner, seed, inputs)
+    rows = trees.Rows(seen, lessons.again.astype(np.float64), lessons.weights, inputs)
+    own = {"objective": "binary", "monotone_constraints": [INPUTS[name] for name in inputs]}
+    text = trees.grow(rows, learner, seed, own)
     digest = hashlib.sha256(text).hexdigest()
-    return Fitted(kind="trees", inputs=tuple(inputs), sha256=digest, text=text, booster=_booster(text))
+    return Fitted(
+        kind="trees", inputs=tuple(inputs), sha256=digest, text=text, booster=trees.read(text, "trust artifact")
+    )
 
 
 def limited(fitted: Fitted, newest: Floats, trusted_share: float, distrusted_share: float) -> Fitted:
@@ -144,7 +146,7 @@ def load(files: Mapping[str, bytes]) -> Fitted:
         return fitted
     if hashlib.sha256(text).hexdigest() != fitted.sha256:  # LightGBM reads half a file without complaint
         raise TamperError("trust artifact", expected=f"{TREES} of digest {fitted.sha256}", got="another")
-    return msgspec.structs.replace(fitted, text=text, booster=_booster(text))
+    return msgspec.structs.replace(fitted, text=text, booster=trees.read(text, "trust artifact"))
 
 
 def _places(inputs: Sequence[str]) -> list[int]:
@@ -171,36 +173,3 @@ def _logistic(seen: Floats, lessons: Lessons, ridge: float, inputs: Sequence[str
 
 def _plain(values: Any) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
-
-
-def _grow(seen: Floats, lessons: Lessons, learner: Learner, seed: int, inputs: Sequence[str]) -> bytes:
-    import lightgbm  # noqa: PLC0415 - the rules answer without it
-
-    settings = {
-        "objective": "binary",
-        "num_leaves": learner.leaves,
-        "learning_rate": learner.learning_rate,
-        "min_data_in_leaf": learner.min_rows,
-        "feature_fraction": learner.input_share,
-        "bagging_fraction": learner.row_share,
-        "bagging_freq": 1,
-        "lambda_l2": learner.ridge,
-        "monotone_constraints": [INPUTS[name] for name in inputs],
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": 1,
-        "verbosity": -1,
-    }
-    data = lightgbm.Dataset(seen, lessons.again.astype(np.float64), weight=lessons.weights, feature_name=list(inputs))
-    text: str = lightgbm.train(settings, data, learner.trees).model_to_string()
-    return text.encode()
-
-
-def _booster(text: bytes) -> lightgbm.Booster:
-    import lightgbm  # noqa: PLC0415 - the rules answer without it
-
-    try:
-        return lightgbm.Booster(model_str=text.decode())
-    except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
-        raise TamperError("trust artifact", expected="trees as LightGBM writes them", got=repr(error)) from error

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from errors import TamperError
-from models.kit import nextpage
+from models.kit import nextpage, npy
 from models.kit.nextpage import LENGTHS, Fitted, Recipe
 
 PAGES = ("/a", "/b", "/c", "/d")
@@ -95,4 +95,4 @@ def test_arrays_that_do_not_fit_are_refused(fitted: Fitted, wrong: np.ndarray) -
     files = nextpage.dump(fitted)
     assert nextpage.dump(nextpage.load(files)) == files
     with pytest.raises(TamperError, match="bias"):
-        nextpage.load({**files, "bias.npy": nextpage._npy(wrong)})
+        nextpage.load({**files, "bias.npy": npy.dump(wrong)})

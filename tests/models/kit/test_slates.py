@@ -35,6 +35,12 @@ def test_a_family_has_its_share_of_a_slate() -> None:
     assert filled(4, most=1) == (("a1", "b1", "c1"), ("max_per_family",))
 
 
+@pytest.mark.parametrize(("size", "asked", "named"), [(2, 5, True), (2, 2, False), (9, 10, False)])
+def test_the_largest_slate_is_named_only_where_it_ended_one(size: int, asked: int, named: bool) -> None:
+    slate = slates.fill(PROPOSAL, size, lambda _: "", lambda item: item[0], 9)
+    assert ("max_items" in slates.capped(slate, size, asked).overruled) is named
+
+
 def test_all_rules_that_changed_the_slate_are_named_in_order() -> None:
     assert filled(3, forbidden="b1", most=2) == (("a1", "a2", "c1"), ("gone", "max_per_family"))
 
