@@ -9,7 +9,6 @@ for the learner of single products in the same way, before 2011-08-22, judged on
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -18,11 +17,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from benchmarks import bundled
 from benchmarks.quality import _products
 from benchmarks.quality.demand import CUT
+from benchmarks.search import report
 from configs.load import load
 from models import demand as model
 from models.contract import configure, find
@@ -64,27 +63,23 @@ class Window(NamedTuple):
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints each trial as it is made, and the learner chosen; `--json` prints one document."""
+    """The trials, the rules first, and the learner chosen; `--products` for single products."""
     parser = argparse.ArgumentParser(prog="grownet bench search demand", description=__doc__)
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--products", action="store_true", help="single products instead of categories")
-    given = parser.parse_args(argv)
-    quiet, start, grid = given.json, PRODUCTS if given.products else START, PRODUCT_GRID if given.products else GRID
-    trials: list[dict[str, Any]] = []
-    with threadpool_limits(limits=1):
-        made = products() if given.products else windows()
-        print_unless(quiet, "the rules (median of 8 weeks)", wape(made, [Fitted(kind="median")] * len(made)))
-        for trial in search(made, start, grid):
-            trials.append(trial)
-            print_unless(quiet, f"{trial['key']} = {trial['value']}", trial["wape"])
-    chosen = trials[-1]["best"]
-    print(json.dumps({"chosen": chosen, "trials": trials} if quiet else chosen, indent=2))
+    given, rest = parser.parse_known_args(argv)
+    report(rest, lambda: trials(products=given.products), lambda made: f"{_changed(made):40} WAPE {made['wape']:.4f}")
 
 
-def print_unless(quiet: bool, what: str, figure: float) -> None:
-    """One trial, as it is made."""
-    if not quiet:
-        print(f"{what:40} WAPE {figure:.4f}", flush=True)
+def trials(*, products: bool) -> Iterator[dict[str, Any]]:
+    """The rules on the windows, then every trial of the search."""
+    made = of_products() if products else windows()
+    start, grid = (PRODUCTS, PRODUCT_GRID) if products else (START, GRID)
+    yield {"key": "the rules", "value": "median of 8 weeks", "wape": wape(made, [Fitted(kind="median")] * len(made))}
+    yield from search(made, start, grid)
+
+
+def _changed(made: Mapping[str, Any]) -> str:
+    return f"{made['key']} = {made['value']}"
 
 
 def search(made: Sequence[Window], start: Learner, grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -125,7 +120,7 @@ def windows() -> list[Window]:
     return [_window(tables, start, params) for start in starts]
 
 
-def products() -> list[Window]:
+def of_products() -> list[Window]:
     """The same for the largest products of each moment; nothing that was sold after the cut of their benchmark is asked."""
     params, _ = configure(find("demand"), load().models["demand"])
     found = []

@@ -7,7 +7,6 @@ Two minutes of CPU, one thread.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -15,10 +14,10 @@ from typing import Any
 
 import msgspec
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from benchmarks import bundled
 from benchmarks.quality.ranking import CUT, STEP
+from benchmarks.search import report
 from models import ranking as model
 from models.contract import Tables
 from models.kit import split
@@ -43,19 +42,15 @@ RECENT_DAYS = 28  # no part in the order
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints each trial as it is made, and the learner chosen; `--json` prints one document."""
-    parser = argparse.ArgumentParser(prog="grownet bench search", description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    quiet = parser.parse_args(argv).json
-    trials: list[dict[str, Any]] = []
-    with threadpool_limits(limits=1):
-        for made in search(bundled("ranking")):
-            trials.append(made)
-            if not quiet:
-                changed = f"{made['key']} = {made['value']:g}"
-                print(f"{changed:24} ndcg@10 {made['ndcg_at_10']:.5f}  best {made['best_first']:.4f}", flush=True)
-    chosen = trials[-1]["best"]
-    print(json.dumps({"chosen": chosen, "trials": trials} if quiet else chosen, indent=2))
+    """The trials, and the learner chosen."""
+    report(
+        argv,
+        lambda: search(bundled("ranking")),
+        lambda made: (
+            f"{made['key']} = {made['value']:g}".ljust(24)
+            + f" ndcg@10 {made['ndcg_at_10']:.5f}  best {made['best_first']:.4f}"
+        ),
+    )
 
 
 def search(tables: Tables) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,6 @@ but what only repeats depend on. Nothing is drawn at random.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 from collections.abc import Iterator, Sequence
@@ -17,10 +16,10 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from benchmarks import bundled
 from benchmarks.quality.recommendation import CUT
+from benchmarks.search import report
 from models import recommendation as model
 from models.kit import slates, split
 from models.kit.history import Index
@@ -65,19 +64,15 @@ class Window(NamedTuple):
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints each trial as it is made, and the parameters chosen; `--json` prints one document."""
-    parser = argparse.ArgumentParser(prog="grownet bench search", description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    quiet = parser.parse_args(argv).json
-    trials: list[dict[str, Any]] = []
-    with threadpool_limits(limits=1):
-        for made in search(bundled("recommendation")["orders"]):
-            trials.append(made)
-            if not quiet:
-                changed = f"{made['key']} = {made['value']:g}"
-                print(f"{changed:40} discovery {made['discovery']:.4f}  anything {made['anything']:.4f}", flush=True)
-    chosen = trials[-1]["best"]
-    print(json.dumps({"chosen": chosen, "trials": trials} if quiet else chosen, indent=2))
+    """The trials, and the parameters chosen."""
+    report(
+        argv,
+        lambda: search(bundled("recommendation")["orders"]),
+        lambda made: (
+            f"{made['key']} = {made['value']:g}".ljust(40)
+            + f" discovery {made['discovery']:.4f}  anything {made['anything']:.4f}"
+        ),
+    )
 
 
 def search(orders: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,6 @@ best value; the rounds are two. The placing of valued contributors (votes) is pr
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,10 +15,10 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from benchmarks import bundled
 from benchmarks.quality._cohorts import EARLIER, QUARTER
+from benchmarks.search import report
 from configs.load import load
 from models import reputation as model
 from models.contract import configure, find
@@ -61,19 +60,15 @@ class Moment(NamedTuple):
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints each trial as it is made, and the parameters chosen; `--json` prints one document."""
-    parser = argparse.ArgumentParser(prog="grownet bench search", description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    quiet = parser.parse_args(argv).json
-    trials: list[dict[str, Any]] = []
-    with threadpool_limits(limits=1):
-        for made in search(bundled("reputation")):
-            trials.append(made)
-            if not quiet:
-                changed = f"{made['key']} = {made['value']}"
-                print(f"{changed:28} log loss {made['loss']:.5f}  valued placed {made['placed']:.4f}", flush=True)
-    chosen = trials[-1]["best"]
-    print(json.dumps({"chosen": chosen, "trials": trials} if quiet else chosen, indent=2))
+    """The trials, and the parameters chosen."""
+    report(
+        argv,
+        lambda: search(bundled("reputation")),
+        lambda made: (
+            f"{made['key']} = {made['value']}".ljust(28)
+            + f" log loss {made['loss']:.5f}  valued placed {made['placed']:.4f}"
+        ),
+    )
 
 
 def search(tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,6 @@ is averaged. One parameter after the other, in the order of GRID, keeps its best
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,10 +14,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from benchmarks import bundled
 from benchmarks.quality.similar_content import CUT, Hidden, drawn, found_by
+from benchmarks.search import report
 from checks import metrics
 from configs.load import load
 from models import similar_content as model
@@ -47,18 +46,12 @@ class Course(NamedTuple):
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints each trial as it is made, and the parameters chosen; `--json` prints one document."""
-    parser = argparse.ArgumentParser(prog="grownet bench search", description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    quiet = parser.parse_args(argv).json
-    trials: list[dict[str, Any]] = []
-    with threadpool_limits(limits=1):
-        for made in search(course(CUT - DAY, CUT)):
-            trials.append(made)
-            if not quiet:
-                print(f"{made['key']} = {made['value']:<8g} NDCG@10 {made['ndcg_at_10']:.4f}", flush=True)
-    chosen = trials[-1]["best"]
-    print(json.dumps({"chosen": chosen, "trials": trials} if quiet else chosen, indent=2))
+    """The trials, and the parameters chosen."""
+    report(
+        argv,
+        lambda: search(course(CUT - DAY, CUT)),
+        lambda made: f"{made['key']} = {made['value']:<8g} NDCG@10 {made['ndcg_at_10']:.4f}",
+    )
 
 
 def course(start: datetime, end: datetime, draws: int = DRAWS) -> Course:

@@ -7,9 +7,7 @@ of the calibrated probabilities wins, for it is a figure of every text and not o
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,6 +17,7 @@ import pandas as pd
 
 from benchmarks import bundled
 from benchmarks.quality.spam import CUT
+from benchmarks.search import report
 from configs.load import load
 from models import spam as model
 from models.contract import configure, find
@@ -33,23 +32,9 @@ CLOSE = 1.01
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints each trial as it is made, and the one chosen; `--json` prints one document."""
-    from threadpoolctl import threadpool_limits
-
-    parser = argparse.ArgumentParser(prog="grownet bench search spam", description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    quiet = parser.parse_args(argv).json
-    trials = []
-    with threadpool_limits(limits=1):
-        for trial in search():
-            trials.append(trial)
-            if not quiet:
-                print(
-                    "{looks:20} cost {cost:<4g} least {least_texts}  Brier {brier:.5f}  F1 {f1:.4f}".format(**trial),
-                    flush=True,
-                )
-    chosen = choose(trials)
-    print(json.dumps({"chosen": chosen, "trials": trials} if quiet else chosen, indent=2))
+    """The trials, and the one chosen."""
+    told = "{looks:20} cost {cost:<4g} least {least_texts}  Brier {brier:.5f}  F1 {f1:.4f}"
+    report(argv, search, lambda made: told.format(**made), choose)
 
 
 def search() -> Iterator[dict[str, Any]]:
