@@ -21,6 +21,7 @@ from rich.table import Table
 
 from benchmarks import bundled
 from benchmarks.quality import _segments
+from benchmarks.quality._contest import OURS, Measured, compared, milliseconds
 from checks import metrics
 from configs.load import load
 from models import recommendation as model
@@ -31,11 +32,9 @@ from models.kit.recommender import Fitted
 
 CUT, END = datetime(2011, 9, 1, tzinfo=UTC), datetime(2012, 1, 1, tzinfo=UTC)
 REFERENCE = {"hit_at_10": 0.540, "recall_at_20": 0.093, "ndcg_at_20": 0.123}  # EASE, from scripts older than this code
-RIDGE, COSINE_KEEP, DRAWS, SAMPLES = 500.0, 100, 5, 2000
+RIDGE, COSINE_KEEP, DRAWS = 500.0, 100, 5
 WIDTH = 150  # columns of the tables
-OURS = "ours"
 Floats = npt.NDArray[Any]
-Measured = dict[str, Floats]  # metric -> one value per customer
 
 
 def measure() -> dict[str, Any]:
@@ -53,38 +52,18 @@ def measure() -> dict[str, Any]:
     return {
         "split": {"cut": CUT.isoformat(), "customers": len(subjects), "products": len(index.catalogue.codes)},
         "reference": REFERENCE,
-        "discovery": compared(_discovery(fitted, index, policy, subjects, new)),
-        "repeats": compared(_repeats(fitted, index, subjects, new, again)),
-        "first_basket": compared(_first_basket(fitted, index, outcomes)),
+        "discovery": compared(_discovery(fitted, index, policy, subjects, new), "customers"),
+        "repeats": compared(_repeats(fitted, index, subjects, new, again), "customers"),
+        "first_basket": compared(_first_basket(fitted, index, outcomes), "customers"),
         "by segment": _segments.by_segment(scored, model.segments(features), recipe.metric, recipe.gates.bias_min_rows),
         "cost": {
             "fit_cpu_seconds": round(fit_seconds, 2),
             "artifact_bytes": sum(map(len, model.dump(fitted).values())),
-            "predict_ms": _milliseconds(fitted, index, subjects),
+            "predict_ms": milliseconds(
+                lambda subject: model.predict(fitted, index, [model.Request(customer=subject)]), subjects
+            ),
         },
     }
-
-
-def compared(results: Mapping[str, Measured]) -> list[dict[str, Any]]:
-    """One row per contestant: the mean of each metric, and the interval of (ours - it) for each."""
-    rows = []
-    for name, measured in results.items():
-        against = {
-            key: metrics.paired_bootstrap(results[OURS][key], measured[key], SAMPLES, seed=1)
-            for key in measured
-            if name != OURS and key != "coverage"
-        }
-        rows.append(
-            {
-                "name": name,
-                "customers": int(np.isfinite(next(iter(measured.values()))).sum()),
-                **{key: round(float(np.nanmean(values)), 4) for key, values in measured.items()},
-                "ours_minus_it": {
-                    key: [round(gap.low, 4), round(gap.mean, 4), round(gap.high, 4)] for key, gap in against.items()
-                },
-            }
-        )
-    return rows
 
 
 def show(facts: Mapping[str, Any]) -> None:
@@ -231,13 +210,3 @@ def _coverage(answers: Sequence[Proposal], index: Index) -> Floats:
     for row, places in zip(table, shown, strict=True):
         row[: len(places)] = places
     return np.array([metrics.coverage(table, len(position))])
-
-
-def _milliseconds(fitted: Fitted, index: Index, subjects: Sequence[str]) -> dict[str, float]:
-    """Wall time of one request at a time: proposal only."""
-    took = []
-    for subject in subjects[:500]:
-        began = time.perf_counter()
-        model.predict(fitted, index, [model.Request(customer=subject)])
-        took.append(time.perf_counter() - began)
-    return {"median": round(float(np.median(took)) * 1e3, 2), "p99": round(float(np.quantile(took, 0.99)) * 1e3, 2)}

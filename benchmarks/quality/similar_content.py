@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import bundled
+from benchmarks.quality._contest import OURS, Measured, compared, milliseconds
 from checks import metrics
 from checks.fairness import by_segment
 from configs.load import load
@@ -41,11 +42,9 @@ PUBLISHED = {
 }
 GIVEN = {"given 2": 2, "given 5": 5, "given 10": 10, "all but 1": 0}
 HALF_LIFE = 5  # places: a page there is looked at half as often as the first
-RIDGE, DRAWS, SAMPLES, SEEDS = 50.0, 5, 2000, (0, 1)
+RIDGE, DRAWS, SEEDS = 50.0, 5, (0, 1)
 WIDTH = 150
-OURS = "ours"
 Floats = npt.NDArray[np.float64]
-Measured = dict[str, Floats]  # metric -> one value per visitor
 
 
 class Hidden(NamedTuple):
@@ -103,12 +102,13 @@ def measure() -> dict[str, Any]:
     hidden = {f"seed {seed}": drawn(seen, seed) for seed in SEEDS} | {"as `score` hides it": _as_scored(seen)}
     parts = {name: _one_hidden(fitted, index, weights, one, policy) for name, one in hidden.items()}
     protocols = {
-        name: compared(_protocol(fitted, index, weights, drawn(seen, 0, given))) for name, given in GIVEN.items()
+        name: compared(_protocol(fitted, index, weights, drawn(seen, 0, given)), "visitors")
+        for name, given in GIVEN.items()
     }
     return {
         "split": {"training_visitors": len(index.subjects), "test_visitors": len(seen), "areas": AREAS},
         "reference": REFERENCE,
-        "one_hidden": {name: compared(part) for name, part in parts.items()},
+        "one_hidden": {name: compared(part, "visitors") for name, part in parts.items()},
         "policy": _policy(fitted, index, hidden[f"seed {SEEDS[0]}"], policy),
         "published": PUBLISHED,
         "protocols": protocols,
@@ -116,31 +116,11 @@ def measure() -> dict[str, Any]:
         "cost": {
             "fit_cpu_seconds": round(fit_seconds, 2),
             "artifact_bytes": sum(map(len, model.dump(fitted).values())),
-            "predict_ms": _milliseconds(fitted, index, hidden[f"seed {SEEDS[0]}"].requests),
+            "predict_ms": milliseconds(
+                lambda request: model.predict(fitted, index, [request]), hidden[f"seed {SEEDS[0]}"].requests
+            ),
         },
     }
-
-
-def compared(results: Mapping[str, Measured]) -> list[dict[str, Any]]:
-    """One row per contestant: the mean of each metric, and the interval of (ours - it) for each but the coverage."""
-    rows = []
-    for name, measured in results.items():
-        gaps = {
-            key: metrics.paired_bootstrap(results[OURS][key], values, SAMPLES, seed=1)
-            for key, values in measured.items()
-            if name != OURS and key != "coverage"
-        }
-        rows.append(
-            {
-                "name": name,
-                "visitors": len(next(iter(measured.values()))),
-                **{key: round(float(values.mean()), 4) for key, values in measured.items()},
-                "ours_minus_it": {
-                    key: [round(gap.low, 4), round(gap.mean, 4), round(gap.high, 4)] for key, gap in gaps.items()
-                },
-            }
-        )
-    return rows
 
 
 def show(facts: Mapping[str, Any]) -> None:
@@ -300,13 +280,3 @@ def _weights(index: Index) -> dict[str, Floats]:
     ease = -inverse / np.diag(inverse)[None, :]
     np.fill_diagonal(ease, 0.0)
     return {"popularity": counts, "item-item cosine": near, "EASE": ease}
-
-
-def _milliseconds(fitted: Fitted, index: Index, requests: Sequence[model.Request]) -> dict[str, float]:
-    """Wall time of one request at a time: proposal only."""
-    took = []
-    for request in requests[:500]:
-        began = time.perf_counter()
-        model.predict(fitted, index, [request])
-        took.append(time.perf_counter() - began)
-    return {"median": round(float(np.median(took)) * 1e3, 2), "p99": round(float(np.quantile(took, 0.99)) * 1e3, 2)}

@@ -9,12 +9,14 @@ import pytest
 
 from benchmarks import parts, questions
 from benchmarks.quality import recommendation as quality
+from benchmarks.quality._contest import OURS, compared
 
-ROWS = quality.compared(
+ROWS = compared(
     {
         "theirs": {"ndcg_at_20": np.array([0.1, 0.2, np.nan, 0.3]), "coverage": np.array([0.5])},
-        quality.OURS: {"ndcg_at_20": np.array([0.2, 0.3, np.nan, 0.4]), "coverage": np.array([0.7])},
-    }
+        OURS: {"ndcg_at_20": np.array([0.2, 0.3, np.nan, 0.4]), "coverage": np.array([0.7])},
+    },
+    "customers",
 )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import parts
 from benchmarks.quality import similar_content as quality
+from benchmarks.quality._contest import OURS, compared
 from models.contract import Proposal
 from models.kit import neighbours, sessions
 from models.kit.sessions import Families
@@ -68,8 +69,8 @@ def test_rivals_agree_with_the_model_s_own_arithmetic() -> None:
 
 def test_it_prints_tables_and_stays_json(capsys: pytest.CaptureFixture[str]) -> None:
     one = {key: np.array([0.1, 0.2, 0.3]) for key in ("hit_at_10", "ndcg_at_10", "hit_at_1")}
-    rows = quality.compared({"theirs": one, quality.OURS: {key: values + 0.1 for key, values in one.items()}})
-    worth = quality.compared({name: {"utility": np.array([50.0, 60.0])} for name in ("theirs", quality.OURS)})
+    rows = compared({"theirs": one, OURS: {key: values + 0.1 for key, values in one.items()}}, "visitors")
+    worth = compared({name: {"utility": np.array([50.0, 60.0])} for name in ("theirs", OURS)}, "visitors")
     facts = {
         "split": {"training_visitors": 4, "test_visitors": 3, "areas": 9},
         "reference": {"EASE": [0.7, 0.5]},
