@@ -28,11 +28,12 @@ def bundled(model: str) -> dict[str, pd.DataFrame]:
     from configs.load import load
 
     config = load()
-    return {alias: _rows(dataset) for alias, dataset in config.models[model].tables.items()}
+    return {alias: rows(dataset) for alias, dataset in config.models[model].tables.items()}
 
 
 @functools.cache
-def _rows(dataset: str) -> pd.DataFrame:
+def rows(dataset: str) -> pd.DataFrame:
+    """A bundled dataset through the door's own typing and redaction; subjects are as they were."""
     import pyarrow as pa
 
     from configs.load import load

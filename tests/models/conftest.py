@@ -10,14 +10,12 @@ from typing import Any
 from zlib import crc32
 
 import pandas as pd
-import pyarrow as pa
 import pytest
 
-from checks.redact import redact
+from benchmarks import rows
 from configs.load import load
 from configs.schema import Dataset, ModelConfig
 from models.contract import Model, Past, configure, find, names
-from tasks.sources import file_chunks
 
 ROWS = 12_000  # of each table, about: whole histories of some subjects
 
@@ -52,15 +50,7 @@ class Case:
 @functools.cache
 def sample(name: str) -> pd.DataFrame:
     """Some subjects of a dataset with all their rows, typed as the lake gives them."""
-    dataset = load().datasets[name]
-    rows = pa.concat_tables(chunk.rows for chunk in file_chunks(dataset))
-    for column, declared in dataset.columns.items():
-        if declared.subject:
-            rows = rows.set_column(rows.schema.get_field_index(column), column, rows[column].cast(pa.string()))
-        if declared.redact:
-            texts = pa.array([redact(text) for text in rows[column].to_pylist()])
-            rows = rows.set_column(rows.schema.get_field_index(column), column, texts)
-    return typed(thinned(rows.replace_schema_metadata(None).to_pandas(), dataset), dataset)
+    return thinned(rows(name), load().datasets[name])
 
 
 def thinned(frame: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
@@ -70,13 +60,6 @@ def thinned(frame: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
     keys = frame[subjects[0]].where(frame[subjects[0]].notna(), None) if subjects else pd.Series(None, frame.index)
     kept = [crc32(str(key or f"row {at}").encode()) % step == 0 for at, key in zip(frame.index, keys, strict=True)]
     return frame[kept].reset_index(drop=True)
-
-
-def typed(frame: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
-    for column, declared in dataset.columns.items():
-        if declared.type == "timestamp" and frame[column].dt.tz is None:
-            frame[column] = frame[column].dt.tz_localize(declared.timezone or "UTC").dt.tz_convert("UTC")
-    return frame
 
 
 @functools.cache
