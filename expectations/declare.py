@@ -6,6 +6,7 @@ Expectations reads. Nothing here imports Great Expectations.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from records import Record
@@ -49,6 +50,36 @@ class Expectation(Record, frozen=True, kw_only=True):
     @property
     def refuses(self) -> bool:
         return self.level == "table" and self.severity == "critical"
+
+
+PSEUDONYM = r"^p\d+_[0-9a-f]{32}$"  # as the vault writes them
+
+
+def complete(
+    columns: Sequence[str],
+    reason: str = "A column that nothing here judges must not enter the table unnoticed when the allow-list grows.",
+) -> Expectation:
+    """These columns and no other; every suite has it."""
+    return Expectation(
+        name="columns_complete",
+        level="table",
+        severity="critical",
+        type="expect_table_columns_to_match_set",
+        kwargs={"column_set": list(columns), "exact_match": True},
+        reason=reason,
+    )
+
+
+def masked(column: str) -> Expectation:
+    """Nothing but pseudonyms in a column of subjects."""
+    return Expectation(
+        name="subjects_masked",
+        level="table",
+        severity="critical",
+        type="expect_column_values_to_match_regex",
+        kwargs={"column": column, "regex": PSEUDONYM},
+        reason="Anything but a pseudonym in this column is a person's number that escaped the masking: store nothing.",
+    )
 
 
 class Suite(Record, frozen=True, kw_only=True):

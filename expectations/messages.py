@@ -7,7 +7,7 @@ around them. Judged at the door by `tasks.expect`, after texts were redacted, by
 from __future__ import annotations
 
 from checks.redact import LEFT
-from expectations.declare import Expectation, Suite
+from expectations.declare import Expectation, Suite, complete
 
 COLUMNS = ("received_at", "text", "is_spam")
 LONGEST = 5000  # characters: a message of thirty parts
@@ -21,14 +21,7 @@ REFUSE_THE_BATCH = (
         kwargs={"min_value": 1, "max_value": 1_000_000},
         reason="An empty batch is a source that failed, not a month without messages; a million is a wrong cut.",
     ),
-    Expectation(
-        name="columns_complete",
-        level="table",
-        severity="critical",
-        type="expect_table_columns_to_match_set",
-        kwargs={"column_set": list(COLUMNS), "exact_match": True},
-        reason="A column that nothing here judges must not enter the table unnoticed when the allow-list grows.",
-    ),
+    complete(COLUMNS),
     Expectation(
         name="numbers_redacted",
         level="table",

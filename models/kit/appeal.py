@@ -155,7 +155,7 @@ def _ridge(rows: Any, frame: pd.DataFrame, ridge: float) -> Floats:
     That mean is taken away inside the products, so that sparse rows stay sparse.
     """
     from scipy import sparse  # noqa: PLC0415 - the rules answer without it
-    from scipy.sparse.linalg import LinearOperator, lsmr  # noqa: PLC0415
+    from scipy.sparse.linalg import LinearOperator, lsmr  # noqa: PLC0415 - as above
 
     tests, count = frame["test"].factorize()[0], len(frame)
     weight = (frame["weight"] / frame["weight"].mean()).to_numpy(np.float64)
