@@ -427,18 +427,60 @@ def audit_answer(
     _print(facts(found), as_json, describe(found))
 
 
+Expires = Annotated[
+    str, typer.Option("--expires", help="How long it is good for, such as 365d; until revoked when left out.")
+]
+
+
 @keys_app.command("add")
 def keys_add(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
     scope: Annotated[list[str], typer.Option(help="predict, feedback, replay or read; repeat for more.")],
     model: Annotated[list[str] | None, typer.Option(help="Models it is for; all when left out.")] = None,
+    expires: Expires = "",
     as_json: Json = False,
 ) -> None:
     """Make an API key. It is shown once; only its hash is kept."""
-    from serving.keys import add_key
+    from serving.issuing import issue, span
 
-    secret = add_key(_house()[0], name, set(scope), set(model or ["*"]))
-    _print({"name": name, "key": secret}, as_json, secret)
+    lasts = span(expires, "--expires") if expires else None
+    facts = issue(_house()[0], name, set(scope), set(model or ["*"]), lasts)
+    _print(facts, as_json, facts["key"])
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    name: Annotated[str, typer.Argument(help="Of the key, or its id.")],
+    overlap: Annotated[str, typer.Option(help="How long the old one goes on, such as 7d, 12h or 0s.")],
+    expires: Expires = "",
+    as_json: Json = False,
+) -> None:
+    """Make a new key with the scopes and models of another, which ends after the overlap."""
+    from serving.issuing import rotate, span
+
+    lasts = span(expires, "--expires") if expires else None
+    facts = rotate(_house()[0], name, span(overlap, "--overlap"), lasts)
+    _print(facts, as_json, facts["key"])
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="As `grownet keys list` shows it.")],
+    as_json: Json = False,
+) -> None:
+    """End an API key at once."""
+    from serving.issuing import revoke
+
+    _print(revoke(_house()[0], identity), as_json)
+
+
+@keys_app.command("list")
+def keys_list(as_json: Json = False) -> None:
+    """Every API key: what it is for, until when, when it was last used (to the hour), and whether the audit log has it."""
+    from serving.issuing import describe, listed
+
+    found = listed(_house()[0])
+    _print(found, as_json, describe(found))
 
 
 def main() -> None:

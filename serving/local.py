@@ -1,5 +1,5 @@
-"""What a replica watches on its own machine, ledger or no ledger: the break-glass file, API keys, hanging arms, and
-its own threads.
+"""What a replica watches on its own machine, ledger or no ledger: the break-glass file, API keys and when they were used,
+hanging arms, and its own threads.
 
 `home/serving/REPLICA/force-rules` (its content is the reason) makes this replica answer by the rules at once, whatever
 the plan says; replies, trips and `/readyz` tell of it until the file is removed.
@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from errors import ConfigError
 from serving.desk import Desk
 from serving.house import House
+from serving.issuing import USE, note_use
 from serving.keys import Ring
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.1
+USE_SECONDS = 60.0
 FILE = "force-rules"
 REASON_CHARACTERS = 500
 
@@ -28,8 +31,9 @@ class Local:
 
     def __init__(self, house: House, desks: Iterable[Desk], ring: Ring, folder: Path) -> None:
         self._house, self._desks, self._ring = house, list(desks), ring
-        self._path = folder / FILE
+        self._path, self._uses = folder / FILE, folder / USE
         self._keys_problem = ""
+        self._noted_at = time.monotonic()
         self.threads: list[threading.Thread] = []  # that must live
         self.dead: tuple[str, ...] = ()
         self._stop = threading.Event()
@@ -39,6 +43,8 @@ class Local:
         """One round."""
         self._break_glass()
         self._keys()
+        if time.monotonic() - self._noted_at > USE_SECONDS:
+            self._note_use()
         for desk in self._desks:
             desk.look_for_hangs()
         dead = tuple(thread.name for thread in self.threads if not thread.is_alive())
@@ -50,6 +56,7 @@ class Local:
         self._stop.set()
         if self.thread.ident is not None:
             self.thread.join()
+        self._note_use()
 
     def _run(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
@@ -79,3 +86,11 @@ class Local:
             if str(error) != self._keys_problem:
                 log.error("API keys not read again, the old ones stay: %s", error)
             self._keys_problem = str(error)
+
+    def _note_use(self) -> None:
+        self._noted_at = time.monotonic()
+        try:
+            if self._ring.used:
+                note_use(self._uses, self._ring.used)
+        except OSError as error:
+            log.warning("not noted when API keys were last used: %s", error)

@@ -1,8 +1,11 @@
 """API keys: shown once, kept as hashes, scoped by verb and model."""
 
+import hmac
 import stat
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,3 +69,22 @@ def test_a_key_for_nothing_is_refused(settings: Settings, scopes: set[str], mode
     with pytest.raises(UsageError, match="at least one model"):
         add_key(settings, "k", scopes, models)
     assert read(path_of(settings)) == []
+
+
+def test_an_unknown_id_is_compared_as_long_as_a_known_one(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done does not depend on whether the id exists: one hash, one comparison of as many characters."""
+    secret, compared = add_key(settings, "shop", {"predict"}, {"*"}), []
+    ring = Ring(path_of(settings))
+
+    def noted(left: str, right: str) -> bool:
+        compared.append((len(left), len(right)))
+        return hmac.compare_digest(left, right)
+
+    monkeypatch.setattr("serving.keys.hmac", SimpleNamespace(compare_digest=noted))
+    wrong = [secret[:-1] + ("x" if secret[-1] != "x" else "y"), "gk_00000000_" + secret[12:], "", "x"]
+    assert [ring.find(f"Bearer {one}") for one in wrong] == [None] * 4
+    assert compared == [(64, 64)] * 4
+    assert ring.used == {}
+    key = ring.find(f"Bearer {secret}")
+    assert key is not None
+    assert abs(ring.used[key.id] - time.time()) < 5
