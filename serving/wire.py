@@ -33,6 +33,11 @@ class Refusal(Exception):
         facts = {"status": self.status, "field": error.thing, "expected": error.expected, "got": error.got}
         return msgspec.json.encode({"error": {**facts, "do": error.do}})
 
+    @property
+    def text(self) -> bytes:
+        """The same in a sentence, as the Open Inference Protocol has it."""
+        return msgspec.json.encode({"error": str(self.error)})
+
 
 class Forms:
     """The decoders of one model: a request, a batch of them, and feedback."""
@@ -78,6 +83,22 @@ def decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         raise _named(str(error)) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise InputError("$", expected="a JSON object", got=f"{error} in {len(body)} bytes") from None
+
+
+def convert(rows: list[dict[str, Any]], kind: Any, root: str) -> Any:
+    """Plain values as a list of `kind`, by the rules of a JSON body.
+
+    Args:
+        root: what the rows are called in an error, such as `$.requests`.
+
+    Raises:
+        InputError: with the path of the field.
+    """
+    try:
+        return msgspec.convert(rows, kind)
+    except msgspec.ValidationError as error:
+        found = _named(str(error))
+        raise InputError(root + found.thing.removeprefix("$"), expected=found.expected, got=found.got) from None
 
 
 def event_time(text: str) -> datetime:

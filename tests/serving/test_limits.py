@@ -26,7 +26,7 @@ def test_a_client_that_sends_too_slowly_is_let_go(town: Town, monkeypatch: pytes
     monkeypatch.setattr("serving.limits.BODY_SECONDS", 0.2)
 
     async def slowly(service: Inside, sent: list[Any]) -> None:
-        service.app._patience.look()
+        service.app._checks.patience.look()
 
         async def receive() -> dict[str, Any]:
             await asyncio.sleep(60)
