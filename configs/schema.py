@@ -275,8 +275,20 @@ class ServiceConfig(Strict):
     fsync_seconds: Seconds
     segment_bytes: int = Field(ge=4096)
     max_body_bytes: int = Field(ge=1024)
+    body_seconds: float = Field(gt=0)  # a body must be there by then
+    header_seconds: float = Field(gt=0)  # as must a request's headers, or anything at all on a new connection
+    header_bytes: int = Field(ge=1024)
+    request_seconds: float = Field(gt=0)  # from headers to the last byte of the reply; then the connection is cut
+    idle_seconds: float = Field(gt=0)  # between two requests of a connection
+    max_connections: int = Field(ge=1)  # one more is told to come back; twice as many, and it is cut
+    max_pipelined: int = Field(ge=1)  # requests of one connection waiting for their turn
     max_concurrency: int = Field(ge=1)
     retry_after_seconds: int = Field(ge=1)
+    drain_lag_seconds: Seconds  # not ready, and still taking connections: for load balancers to notice
+    drain_idle_seconds: Seconds  # an idle connection may still send its next request, which is answered
+    drain_seconds: float = Field(gt=0)  # all in all for what is under way, after the lag
+    access_log_share: Share  # of the requests; 0 is off
+    access_log_addresses: bool  # a client's address is personal data
     shadow_queue: int = Field(ge=1)
     feature_sample_share: Share
     trip_errors: int = Field(ge=1)  # errors of an arm within trip_window_seconds that make a replica drop it
@@ -455,12 +467,21 @@ class Settings(Strict):
     smtp_url: str = ""  # smtp://user:password@host:port, secret
     kms_key_uri: str = ""
     replica: str = "replica-1"
+    tls_cert: Path | None = None  # PEM, with the chain; together with tls_key the service speaks TLS only
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None  # with it, only clients that show a certificate of it
     demo: bool = False
     threads: int = Field(default=1, ge=1)
 
     @property
     def secrets(self) -> frozenset[str]:
         return frozenset({"slack_url", "smtp_url"})
+
+    @model_validator(mode="after")
+    def tls_is_whole(self) -> Settings:
+        if bool(self.tls_cert) != bool(self.tls_key) or (self.tls_client_ca and not self.tls_cert):
+            raise ValueError("GROWNET_TLS_CERT and GROWNET_TLS_KEY go together, and GROWNET_TLS_CLIENT_CA needs both")
+        return self
 
 
 class Config(Strict):
