@@ -8,9 +8,9 @@ The log keeps smallest and largest values of columns: only pseudonyms may stand 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -24,6 +24,28 @@ Filter = tuple[str, str, Any]  # column, operator ("=", "!=", "<", "<=", ">", ">
 TABLE = re.compile(r"[a-z][a-z0-9_]*")
 ATTEMPTS = 5  # of a commit that lost a race against another writer
 RECENT = 20
+Done = TypeVar("Done")
+
+
+class Step(NamedTuple):
+    """A transaction of an application that must follow the one it is at; 0 before its first."""
+
+    app_id: str
+    after: int
+    version: int
+
+
+class Layout(NamedTuple):
+    """How a table is laid out when it is made.
+
+    `statistics`: the columns whose smallest and largest values may stand in the log; all when empty.
+    """
+
+    partition_by: tuple[str, ...] = ()
+    statistics: tuple[str, ...] = ()
+
+
+PLAIN = Layout()
 
 
 class Commit(Record, frozen=True, kw_only=True):
@@ -69,23 +91,54 @@ class Lake:
         said = {**(metadata or {}), "app_id": app_id, "transaction": str(transaction)}
         rows = _plain(frame)
         properties = CommitProperties(custom_metadata=said, app_transactions=[Transaction(app_id, transaction)])
-        problem: Exception | None = None
-        for _ in range(ATTEMPTS):
-            try:
-                self._append_unless_there(table, rows, properties)
-            except CommitFailedError as error:
-                problem = error
-            except (DeltaError, OSError) as error:
-                problem = error
-                break
-            else:
-                return self._holding(table, app_id, transaction)
-        raise DataError(
-            f"lake table {table!r}",
-            expected=f"a commit within {ATTEMPTS} attempts",
-            got=str(problem),
-            do="run the batch again: nothing of it was written",
-        ) from problem
+        _attempted(table, lambda: self._append_unless_there(table, rows, properties))
+        return self._holding(table, app_id, transaction)
+
+    def position(self, table: str, app_id: str) -> int:
+        """The newest transaction of an application; 0 when it wrote none, or there is no such table."""
+        return int(self._open(table).transaction_version(app_id) or 0) if self.exists(table) else 0
+
+    def append_after(self, table: str, frame: pa.Table, step: Step, layout: Layout) -> bool:
+        """Appends if the application is at `step.after`; False, and nothing is written, when it is not (any more).
+
+        Raises:
+            SchemaError: when the table was made with other columns.
+            DataError: when the store refuses, or other writers win every attempt.
+        """
+        rows = _plain(frame)
+
+        def append() -> bool:
+            handle = self._open_or_create(table, rows.schema, layout)
+            _same_schema(table, handle, rows.schema)
+            if (handle.transaction_version(step.app_id) or 0) != step.after:
+                return False
+            done = CommitProperties(app_transactions=[Transaction(step.app_id, step.version)])
+            write_deltalake(handle, rows, mode="append", commit_properties=done)
+            return True
+
+        return _attempted(table, append)
+
+    def crowded(self, table: str, most: int) -> list[dict[str, str]]:
+        """The partitions of more than `most` files, the fullest first."""
+        handle = self._open(table)
+        names = [f"partition.{name}" for name in handle.metadata().partition_columns]
+        files = pa.table(handle.get_add_actions(flatten=True)).select(names).to_pandas()
+        counts = files.groupby(names).size().sort_values(ascending=False)
+        return [
+            dict(zip(handle.metadata().partition_columns, map(str, place), strict=True))
+            for place, count in counts.items()
+            if count > most
+        ]
+
+    def compact(self, table: str, partition: Mapping[str, str], keep_hours: int) -> None:
+        """Makes few files of the many of a partition; those it replaces are removed once they are `keep_hours` old.
+
+        Raises:
+            DataError: when the store refuses, or other writers win every attempt.
+        """
+        where = [(name, "=", value) for name, value in partition.items()]
+        _attempted(table, lambda: self._open(table).optimize.compact(partition_filters=where))
+        self._open(table).vacuum(retention_hours=keep_hours, dry_run=False)
 
     def read(
         self,
@@ -137,7 +190,7 @@ class Lake:
         if (handle.transaction_version(wanted.app_id) or 0) < wanted.version:
             write_deltalake(handle, rows, mode="append", commit_properties=properties)
 
-    def _open_or_create(self, table: str, schema: pa.Schema) -> DeltaTable:
+    def _open_or_create(self, table: str, schema: pa.Schema, layout: Layout = PLAIN) -> DeltaTable:
         address = self._address(table)
         if not DeltaTable.is_deltatable(address):
             if "://" not in address:
@@ -145,7 +198,15 @@ class Lake:
             # without "no retries" two writers at once both create it, the second one as version 1 or later
             first = CommitProperties(max_commit_retries=0)
             try:
-                DeltaTable.create(address, schema=schema, mode="ignore", name=table, commit_properties=first)
+                DeltaTable.create(
+                    address,
+                    schema=schema,
+                    mode="ignore",
+                    name=table,
+                    partition_by=list(layout.partition_by),
+                    configuration=_settings_of(layout),
+                    commit_properties=first,
+                )
             except DeltaError:
                 if not DeltaTable.is_deltatable(address):  # else another writer made it in between
                     raise
@@ -160,6 +221,29 @@ class Lake:
                 if wanted.items() <= commit.metadata.items():
                     return commit.version
         return newest
+
+
+def _attempted(table: str, do: Callable[[], Done]) -> Done:
+    """The result of a commit, tried again while other writers are faster."""
+    problem: Exception | None = None
+    for _ in range(ATTEMPTS):
+        try:
+            return do()
+        except CommitFailedError as error:
+            problem = error
+        except (DeltaError, OSError) as error:
+            problem = error
+            break
+    raise DataError(
+        f"lake table {table!r}",
+        expected=f"a commit within {ATTEMPTS} attempts",
+        got=str(problem),
+        do="run it again: nothing of it was written",
+    ) from problem
+
+
+def _settings_of(layout: Layout) -> dict[str, str | None] | None:
+    return {"delta.dataSkippingStatsColumns": ",".join(layout.statistics)} if layout.statistics else None
 
 
 def _plain(frame: pa.Table) -> pa.Table:

@@ -1,0 +1,166 @@
+"""The journal as it stands in the lake: the tables, and how lines that left the replica's disk are read back.
+
+Written by `stores.shipping`; read by `grownet trace` and `served`, the monitor, the bias audit, and by feedback for an old
+answer. All lines about one answer stand in one partition (model, day of the answer). Subjects are pseudonyms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from checks.prediction_ids import PredictionId, parse
+from errors import NotFound, TamperError
+from records import Answer, Feedback
+from stores.journal import Found
+from stores.lake import Filter, Lake, Layout
+from stores.segments import Entry, entry_of
+
+ANSWERS, FEEDBACK, ASIDE, SEGMENTS = "journal_answers", "journal_feedback", "journal_quarantine", "journal_segments"
+TEXT, NUMBER, UTC_TIME = pa.string(), pa.int64(), pa.timestamp("us", tz="UTC")
+PLACE = {"replica": TEXT, "folder": TEXT, "segment": NUMBER}
+LINE = {
+    "model": TEXT,
+    "day": pa.date32(),  # UTC, of the answer that the line is about
+    "minute": NUMBER,  # since the epoch, of that answer, as its id has it
+    **PLACE,
+    "offset": NUMBER,
+    "prediction_id": TEXT,
+    "event_time": UTC_TIME,
+    "received_at": UTC_TIME,
+    "line": TEXT,  # as it was journalled, with its checksum
+}
+ANSWER = {"paired_with": TEXT, "arm": TEXT, "version": NUMBER, "artifact": TEXT, "revision": NUMBER, "subject": TEXT}
+COUNTS = ("minute", "bytes", "answers", "feedback", "counters", "aside")
+SCHEMAS = {
+    ANSWERS: pa.schema({**LINE, **ANSWER, "override": TEXT}),
+    FEEDBACK: pa.schema({**LINE, "key": TEXT}),
+    ASIDE: pa.schema({**PLACE, "offset": NUMBER, "reason": TEXT, "line": pa.binary(), "found_at": UTC_TIME}),
+    SEGMENTS: pa.schema({**PLACE, **dict.fromkeys(COUNTS, NUMBER), "digest": TEXT, "shipped_at": UTC_TIME}),
+}
+_LINES = Layout(("model", "day"), ("minute", "segment", "event_time", "received_at", "version"))
+LAYOUTS = {ANSWERS: _LINES, FEEDBACK: _LINES, ASIDE: Layout((), ("segment",)), SEGMENTS: Layout()}
+SEARCHED_AT_ONCE = 500  # ids in one query
+
+
+class Shipped:
+    """What the lake has of the journals.
+
+    Args:
+        lake: may be without these tables: then nothing was shipped yet.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+
+    def about(self, prediction_id: str) -> list[Entry]:
+        """The answer, the score beside it and all feedback, as far as they were shipped.
+
+        Raises:
+            NotFound: for what is no prediction id.
+            TamperError: when a line is not what was journalled.
+        """
+        parts = parse(prediction_id)
+        here = _partition(parts)
+        mine = [[*here, (name, "=", prediction_id)] for name in ("prediction_id", "paired_with")]
+        found = [entry for where in mine for entry in self._entries(ANSWERS, where)]
+        return found + list(self._entries(FEEDBACK, mine[0]))
+
+    def found(self, prediction_ids: Sequence[str]) -> dict[str, Found]:
+        """The answers among these ids, each with the score beside it and its first feedback; ids of anything else are
+        passed over."""
+        entries: list[Entry] = []
+        for where in _batches(prediction_ids):
+            for table, name in ((ANSWERS, "prediction_id"), (ANSWERS, "paired_with"), (FEEDBACK, "prediction_id")):
+                entries += self._entries(table, [*where[0], (name, "in", where[1])])
+        return joined(entries)
+
+    def answers(self, where: Sequence[Filter]) -> Iterator[Answer]:
+        """The answers for which every filter on a column holds, in no order; scores beside them among those."""
+        return (entry for entry in self._entries(ANSWERS, where) if isinstance(entry, Answer))
+
+    def replied(self, model: str, start: datetime, end: datetime) -> Iterator[Answer]:
+        """What was replied for a model with `received_at` in [start, end)."""
+        span: list[Filter] = [("day", ">=", start.date()), ("day", "<=", end.date())]
+        when: list[Filter] = [("received_at", ">=", start), ("received_at", "<", end)]
+        return self.answers([("model", "=", model), *span, *when, ("paired_with", "=", "")])
+
+    def _entries(self, table: str, where: Sequence[Filter]) -> Iterator[Entry]:
+        if not self._lake.exists(table):
+            return
+        rows = self._lake.read(table, columns=["replica", "segment", "offset", "line"], where=where)
+        for row in rows.sort_values(["replica", "segment", "offset"]).itertuples():
+            yield _entry(table, row)
+
+
+def joined(entries: Iterable[Entry]) -> dict[str, Found]:
+    """Answers by prediction id, each with the score made beside it and its first feedback."""
+    answers: dict[str, Answer] = {}
+    beside: dict[str, Answer] = {}
+    feedback: dict[str, Feedback] = {}
+    for entry in entries:
+        if isinstance(entry, Answer) and entry.paired_with:
+            beside[entry.paired_with] = entry
+        elif isinstance(entry, Answer):
+            answers[entry.prediction_id] = entry
+        elif isinstance(entry, Feedback):
+            feedback.setdefault(entry.prediction_id, entry)
+    return {
+        identity: Found(answer=answer, paired=beside.get(identity), feedback=feedback.get(identity))
+        for identity, answer in answers.items()
+    }
+
+
+def shipped_to(uri: str) -> Shipped:
+    """What the lake at this URI has."""
+    return Shipped(Lake(uri))
+
+
+def local_replicas(root: Path) -> list[Path]:
+    """The folders of the replicas that write below `root` (`home/journal`)."""
+    return sorted(path for path in root.glob("*") if path.is_dir())
+
+
+def day_of(minute: int) -> date:
+    return datetime.fromtimestamp(minute * 60, UTC).date()
+
+
+def _partition(parts: PredictionId) -> list[Filter]:
+    return [("model", "=", parts.model), ("day", "=", day_of(parts.minute)), ("minute", "=", parts.minute)]
+
+
+def _batches(prediction_ids: Sequence[str]) -> Iterator[tuple[list[Filter], list[str]]]:
+    """Ids that one query can look for, and where they stand."""
+    by_day: dict[tuple[str, date], list[PredictionId]] = {}
+    names: dict[tuple[str, date], list[str]] = {}
+    for identity in prediction_ids:
+        try:
+            parts = parse(identity)
+        except NotFound:
+            continue
+        place = parts.model, day_of(parts.minute)
+        by_day.setdefault(place, []).append(parts)
+        names.setdefault(place, []).append(identity)
+    for (model, day), known in by_day.items():
+        minutes = [parts.minute for parts in known]
+        where: list[Filter] = [("model", "=", model), ("day", "=", day)]
+        where += [("minute", ">=", min(minutes)), ("minute", "<=", max(minutes))]
+        mine = names[model, day]
+        for start in range(0, len(mine), SEARCHED_AT_ONCE):
+            yield where, mine[start : start + SEARCHED_AT_ONCE]
+
+
+def _entry(table: str, row: pd.Series) -> Entry:
+    entry = entry_of(f"{row.line}\n".encode())
+    if entry is None:
+        raise TamperError(
+            f"lake table {table!r}, line of {row.replica}, segment {row.segment}, byte {row.offset}",
+            expected="a line that fits its checksum",
+            got="another",
+            do="restore the table to a version before, and find out who wrote there",
+        )
+    return entry
