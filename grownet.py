@@ -84,6 +84,9 @@ def up() -> None:
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="Port for the Open Inference Protocol over gRPC; none when left out.")
+    ] = None,
     check: Annotated[
         str, typer.Option(help="Load this candidate as production would, answer its example, and exit.")
     ] = "",
@@ -96,7 +99,7 @@ def serve(
         raise typer.Exit(main([check]))
     from serving.server import run
 
-    run(chosen, config, host, port)
+    run(chosen, config, host, port, grpc_port)
 
 
 @app.command()

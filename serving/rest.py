@@ -11,6 +11,7 @@ import asyncio
 import logging
 import re
 import time
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,6 +24,9 @@ from serving.oip_routes import OipRoutes
 from serving.predict import predict
 from serving.service import Service
 from serving.wire import Refusal
+
+if TYPE_CHECKING:
+    from serving.grpc_face import Face  # imported by who asks for it: a service without it does not pay
 
 log = logging.getLogger(__name__)
 VERSION = re.compile(r"^v(\d{1,9})$", re.ASCII)
@@ -41,6 +45,7 @@ class App:
             "healthz": self._healthz, "readyz": self._readyz, "metrics": self._metrics,
         }  # fmt: skip
         self.protocol = Protocol(service, self._checks)
+        self.faces: list[Face] = []  # others on this loop, started and ended with the service
         self._beside = (OipRoutes(self.protocol, self._checks).find,)
         self._of_model: dict[str, tuple[str, Handler]] = {
             "predict": ("POST", self._predict), "feedback": ("POST", self._feedback), "plan": ("GET", self._plan),
@@ -154,8 +159,12 @@ class App:
         await receive()
         self._service.start()
         self._checks.patience.look()
+        for face in self.faces:
+            await face.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        for face in self.faces:
+            await face.stop()
         await asyncio.to_thread(self._service.close)
         await send({"type": "lifespan.shutdown.complete"})
 

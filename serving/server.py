@@ -24,8 +24,8 @@ CONNECTIONS = 16  # times max_concurrency: beyond that not even a connection is 
 SWITCH_SECONDS = 0.0005  # a thread with long Python work gives way to the answers after this, not after 5 ms
 
 
-def run(settings: Settings, config: Config, host: str, port: int) -> None:
-    """Serves until told to stop. Port 0 takes a free one; the log says which.
+def run(settings: Settings, config: Config, host: str, port: int, grpc_port: int | None = None) -> None:
+    """Serves until told to stop. Port 0 takes a free one; the log says which. Without a gRPC port there is no gRPC.
 
     Raises:
         GrownetError: when it cannot start, see `serving.service.Service`; StackError when the address is taken.
@@ -36,15 +36,22 @@ def run(settings: Settings, config: Config, host: str, port: int) -> None:
         signal.signal(name, lambda *_: None)  # what uvicorn puts back, and raises again, once it has drained
     try:
         listener = socket.create_server((host, port), backlog=2048)
+        if grpc_port:
+            socket.create_server((host, grpc_port)).close()  # gRPC binds it itself, later and with less to say
         service = Service(settings, config)
     except OSError as error:
         do = "give it another port, or another GROWNET_HOME"
         raise StackError(f"service on {host}:{port}", expected="to start", got=str(error), do=do) from error
     service.house.url = "http://{}:{}".format(*listener.getsockname()[:2])
     log.info("replica %s serves %s on %s", settings.replica, sorted(service.desks), service.house.url)
+    app = App(service)
+    if grpc_port is not None:
+        from serving.grpc_face import Face  # noqa: PLC0415  # a service without gRPC does not pay for it
+
+        app.faces.append(Face(app.protocol, service.house, (host, grpc_port)))
     server = uvicorn.Server(
         uvicorn.Config(
-            App(service),
+            app,
             http="httptools",
             loop="uvloop",
             ws="none",

@@ -1,0 +1,202 @@
+"""The Open Inference Protocol over gRPC, in the process and on the loop of the HTTP face; off unless it is given a port.
+
+The API key comes as the metadata `authorization: Bearer KEY`. Limits, versions and answers are those of HTTP, errors are
+status codes with the same words, never a trace. Started and ended by `serving.rest` with the service.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from errors import GrownetError, InputError, StackError
+from serving.calls import told
+from serving.grpc_messages import CONTENTS, SERVICE, TYPES
+from serving.house import House
+from serving.oip import Asked, Protocol, version_of
+from serving.tensors import FLOATS, Tensor, pack, refuse_infinite, unpack
+from serving.wire import Refusal
+
+log = logging.getLogger(__name__)
+GRACE_SECONDS = 10.0  # for calls under way at the end
+CALLS = 4  # times max_concurrency: beyond that a call is refused before its message is read
+CODES = {
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    410: grpc.StatusCode.NOT_FOUND,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    422: grpc.StatusCode.INVALID_ARGUMENT,
+    503: grpc.StatusCode.UNAVAILABLE,
+}
+FAILED = Refusal(500, GrownetError("the service", got="an error of its own, which is in its log"))
+Verb = Callable[[Any, "Caller"], Awaitable[Any]]
+
+
+class Caller(NamedTuple):
+    """What the metadata of a call says."""
+
+    authorization: str
+    event_time: str
+
+
+class Face:
+    """The gRPC server of one replica.
+
+    Args:
+        address: host and port; port 0 takes a free one, and the log says which.
+        shared: whether other processes of this service listen on the same port.
+    """
+
+    def __init__(self, protocol: Protocol, house: House, address: tuple[str, int], *, shared: bool = False) -> None:
+        self._protocol, self._house = protocol, house
+        self._address, self._shared = address, shared
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        """Raises StackError when the address is taken."""
+        limits, (host, port) = self._house.limits, self._address
+        server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", limits.max_body_bytes),
+                ("grpc.so_reuseport", int(self._shared)),
+                ("grpc.compression_enabled_algorithms_bitset", 1),  # none: a packed message could be far larger
+            ],
+            maximum_concurrent_rpcs=limits.max_concurrency * CALLS,
+        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._handlers()),))
+        try:
+            bound = server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as error:
+            raise StackError(
+                f"gRPC on {host}:{port}", expected="a free port", got=str(error)[:200], do="give it another --grpc-port"
+            ) from error
+        await server.start()
+        self._server = server
+        log.info("replica %s answers gRPC on %s:%d", self._house.replica, host, bound)
+
+    async def stop(self) -> None:
+        """Takes no more calls and waits for those under way."""
+        if self._server is not None:
+            await self._server.stop(GRACE_SECONDS)
+
+    def _handlers(self) -> dict[str, grpc.RpcMethodHandler]:
+        verbs: dict[str, Verb] = {
+            "ServerLive": self._live, "ServerReady": self._ready, "ServerMetadata": self._about,
+            "ModelReady": self._model_ready, "ModelMetadata": self._metadata, "ModelInfer": self._infer,
+        }  # fmt: skip
+        return {name: grpc.unary_unary_rpc_method_handler(self._edge(name, verb)) for name, verb in verbs.items()}
+
+    def _edge(self, name: str, verb: Verb) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        """The handler of a verb, from bytes to bytes; what goes wrong in it becomes a status."""
+        message = TYPES[f"{name}Request"]
+
+        async def handle(data: bytes, context: Any) -> bytes:
+            try:
+                reply = await verb(_parsed(message, data), _caller(context))
+            except Refusal as error:
+                refusal = error
+            except GrownetError as error:
+                refusal = told(error)
+            except Exception as error:  # the edge of the service: the caller gets a code, the log gets the trace
+                log.exception("gRPC %s failed", name, exc_info=error)
+                refusal = FAILED
+            else:
+                self._house.metrics.count("replies", f"grpc_{name}", "OK")
+                return reply.SerializeToString()  # type: ignore[no-any-return]  # classes made at run time
+            code = CODES.get(refusal.status, grpc.StatusCode.INTERNAL)
+            self._house.metrics.count("replies", f"grpc_{name}", code.name)
+            more = tuple((key.decode(), value.decode()) for key, value in refusal.headers if key == b"retry-after")
+            await context.abort(code, str(refusal.error), more)
+            raise AssertionError(code)  # abort raises
+
+        return handle
+
+    async def _live(self, _: Any, __: Caller) -> Any:
+        return TYPES["ServerLiveResponse"](live=self._protocol.live)
+
+    async def _ready(self, _: Any, __: Caller) -> Any:
+        return TYPES["ServerReadyResponse"](ready=self._protocol.ready)
+
+    async def _about(self, _: Any, __: Caller) -> Any:
+        facts = self._protocol.server()
+        return TYPES["ServerMetadataResponse"](name=facts.name, version=facts.version, extensions=facts.extensions)
+
+    async def _model_ready(self, asked: Any, _: Caller) -> Any:
+        ready = self._protocol.model_ready(asked.name, version_of(asked.version))
+        return TYPES["ModelReadyResponse"](ready=ready)
+
+    async def _metadata(self, asked: Any, caller: Caller) -> Any:
+        facts = self._protocol.metadata(asked.name, version_of(asked.version), caller.authorization)
+        tensor = TYPES["TensorMetadata"]
+        return TYPES["ModelMetadataResponse"](
+            name=facts.name,
+            versions=facts.versions,
+            platform=facts.platform,
+            inputs=[tensor(name=one.name, datatype=one.datatype, shape=one.shape) for one in facts.inputs],
+            outputs=[tensor(name=one.name, datatype=one.datatype, shape=one.shape) for one in facts.outputs],
+        )
+
+    async def _infer(self, request: Any, caller: Caller) -> Any:
+        wanted = [one.name for one in request.outputs]
+        asked = Asked(request.model_name, version_of(request.model_version), _tensors(request), wanted, *caller)
+        found = await self._protocol.infer(asked)
+        raw = bool(request.raw_input_contents)  # answered as it was asked
+        return TYPES["ModelInferResponse"](
+            model_name=request.model_name,
+            model_version=found.version,
+            id=request.id,
+            outputs=[_told(tensor, raw) for tensor in found.tensors],
+            raw_output_contents=[pack(tensor) for tensor in found.tensors] if raw else (),
+        )
+
+
+def _parsed(message: Any, data: bytes) -> Any:
+    try:
+        return message.FromString(data)
+    except DecodeError as error:
+        raise InputError("message", expected=message.DESCRIPTOR.name, got=str(error)[:100]) from None
+
+
+def _caller(context: Any) -> Caller:
+    given = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    return Caller(given.get("authorization", ""), given.get("x-event-time", ""))
+
+
+def _tensors(request: Any) -> list[Tensor]:
+    """The inputs, raw or typed, but not both."""
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise InputError("raw_input_contents", expected=f"{len(request.inputs)}, one for each input", got=len(raw))
+    found = []
+    for at, one in enumerate(request.inputs):
+        name = one.name[:64]
+        if raw and one.HasField("contents"):
+            raise InputError(name, expected="contents, or raw_input_contents", got="both")
+        data = unpack(raw[at], name, one.datatype) if raw else _typed(one, name)
+        found.append(Tensor(one.name, one.datatype, list(one.shape), data))
+    return found
+
+
+def _typed(one: Any, name: str) -> list[Any]:
+    if one.datatype not in CONTENTS:
+        raise InputError(name, expected=f"one of {', '.join(CONTENTS)}", got=one.datatype[:32])
+    data = list(getattr(one.contents, CONTENTS[one.datatype]))
+    if one.datatype in FLOATS:
+        refuse_infinite(data, name)
+    return data
+
+
+def _told(tensor: Tensor, raw: bool) -> Any:
+    told = TYPES["InferTensor"](name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+    if not raw:
+        data = tensor.data
+        if tensor.datatype == "BYTES":
+            data = [one.encode() if isinstance(one, str) else one for one in data]
+        getattr(told.contents, CONTENTS[tensor.datatype]).extend(data)
+    return told
