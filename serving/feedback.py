@@ -19,7 +19,7 @@ from serving.desk import Desk
 from serving.house import House, Waiting, unavailable
 from serving.pairs import matured
 from serving.wire import Refusal
-from stores.journal import locate
+from stores.lookup import locate
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,8 @@ from records import ReleasePlan
 from serving.answer import Choice
 from serving.metrics import Metrics
 from serving.wire import Refusal
-from stores.journal import Journal, Located
+from stores.journal import Journal
+from stores.lookup import Located
 from stores.segments import Place
 from stores.vault import Vault
 

@@ -77,6 +77,11 @@ def segments(folder: Path) -> list[Segment]:
     return sorted(found)
 
 
+def closed(folder: Path) -> list[Segment]:
+    """The segments of a replica that will not change any more, oldest first: what may be shipped."""
+    return [one for one in segments(folder) if one.path.suffix == SEALED]
+
+
 def content(path: Path, start: int = 0, size: int = -1) -> bytes:
     """Bytes of a segment, also when it is sealed (renamed) at this moment."""
     try:
@@ -86,6 +91,14 @@ def content(path: Path, start: int = 0, size: int = -1) -> bytes:
     with file:
         file.seek(start)
         return file.read(size)
+
+
+def here(segment: Segment) -> bytes:
+    """All bytes of a segment; none when it left this disk a moment ago, which it does when the lake has it."""
+    try:
+        return content(segment.path)
+    except FileNotFoundError:
+        return b""
 
 
 def at(path: Path, place: Place) -> Entry:
@@ -129,7 +142,12 @@ def around(data: bytes, text: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def entries(path: Path, start: int = 0) -> Iterator[tuple[int, Entry]]:
-    """The entries of a segment from the offset `start`, and the offset behind each.
+    """The entries of a segment from the offset `start`, and the offset behind each; raises as `entries_of`."""
+    return entries_of(path, content(path, start), start)
+
+
+def entries_of(path: Path, data: bytes, start: int = 0) -> Iterator[tuple[int, Entry]]:
+    """The entries of a segment's bytes, which begin at `start`, and the offset behind each.
 
     A torn end is where a process or a machine died, and is left out.
 
@@ -137,7 +155,7 @@ def entries(path: Path, start: int = 0) -> Iterator[tuple[int, Entry]]:
         TamperError: for a bad line with a good one after it.
     """
     torn = -1
-    for offset, line in lines(content(path, start)):
+    for offset, line in lines(data):
         entry = entry_of(line)
         if entry is None:
             torn = offset

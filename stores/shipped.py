@@ -6,18 +6,17 @@ answer. All lines about one answer stand in one partition (model, day of the ans
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
 from checks.prediction_ids import PredictionId, parse
 from errors import NotFound, TamperError
-from records import Answer, Feedback
-from stores.journal import Found
+from records import Answer
 from stores.lake import Filter, Lake, Layout
+from stores.lookup import Found, joined
 from stores.segments import Entry, entry_of
 
 ANSWERS, FEEDBACK, ASIDE, SEGMENTS = "journal_answers", "journal_feedback", "journal_quarantine", "journal_segments"
@@ -97,32 +96,9 @@ class Shipped:
             yield _entry(table, row)
 
 
-def joined(entries: Iterable[Entry]) -> dict[str, Found]:
-    """Answers by prediction id, each with the score made beside it and its first feedback."""
-    answers: dict[str, Answer] = {}
-    beside: dict[str, Answer] = {}
-    feedback: dict[str, Feedback] = {}
-    for entry in entries:
-        if isinstance(entry, Answer) and entry.paired_with:
-            beside[entry.paired_with] = entry
-        elif isinstance(entry, Answer):
-            answers[entry.prediction_id] = entry
-        elif isinstance(entry, Feedback):
-            feedback.setdefault(entry.prediction_id, entry)
-    return {
-        identity: Found(answer=answer, paired=beside.get(identity), feedback=feedback.get(identity))
-        for identity, answer in answers.items()
-    }
-
-
 def shipped_to(uri: str) -> Shipped:
     """What the lake at this URI has."""
     return Shipped(Lake(uri))
-
-
-def local_replicas(root: Path) -> list[Path]:
-    """The folders of the replicas that write below `root` (`home/journal`)."""
-    return sorted(path for path in root.glob("*") if path.is_dir())
 
 
 def day_of(minute: int) -> date:

@@ -21,7 +21,7 @@ from checks.prediction_ids import parse
 from errors import NotFound
 from records import Answer, Counter, Feedback, Record, digest_bytes
 from stores.lake import Lake, Step
-from stores.segments import SEALED, Segment, content, entry_of, intact, lines, segments
+from stores.segments import Segment, closed, content, entry_of, intact, lines
 from stores.shipped import ANSWERS, ASIDE, FEEDBACK, LAYOUTS, SCHEMAS, SEGMENTS, day_of
 
 CHUNK_BYTES = 32 << 20  # of segments in one commit
@@ -119,11 +119,6 @@ def compact(lake: Lake, most_files: int, keep_hours: int) -> int:
             lake.compact(table, crowded[0], keep_hours)
             done += 1
     return done
-
-
-def closed(folder: Path) -> list[Segment]:
-    """The sealed segments of a folder, oldest first."""
-    return [one for one in segments(folder) if one.path.suffix == SEALED]
 
 
 def origin_of(folder: Path) -> Origin:

@@ -14,7 +14,7 @@ from checks.plans import DRIFT, initial
 from checks.plans import describe as describe_plan
 from configs.schema import Config, Settings
 from records import Arm, Candidate, Evidence, Incident, ReleasePlan, Ruling, Snapshot, utc_now
-from stores import journal
+from stores import lookup
 from stores.ledger import ballots, batches, evidence, incidents, plans, rulings, verdicts, votes
 from stores.ledger.engine import Ledger
 from stores.vault import Vault
@@ -32,7 +32,7 @@ def trace(settings: Settings, config: Config, prediction_id: str) -> dict[str, A
         NotFound: when no journal here knows the answer.
         TamperError: when a line, the plan's signature or the evidence does not match.
     """
-    found = journal.read(settings.home / "journal", prediction_id)
+    found = lookup.read(settings.home / "journal", prediction_id)
     ring = Vault.open(settings.home, "reader", settings.kms_key_uri).verifier
     answer = found.answer
     with opened(settings, "reader") as ledger:
@@ -101,7 +101,7 @@ def served(settings: Settings, model: str, at: datetime) -> dict[str, Any]:
     plan = plans.verify(signed, ring) if signed else initial(model, at)
     start = at.replace(second=0, microsecond=0)
     counts: dict[str, int] = {}
-    for answer in journal.answers(settings.home / "journal", model, start, start + timedelta(minutes=1)):
+    for answer in lookup.answers(settings.home / "journal", model, start, start + timedelta(minutes=1)):
         key = f"{answer.arm} v{answer.version} r{answer.revision}"
         counts[key] = counts.get(key, 0) + 1
     return {"model": model, "at": at, "plan": plan, "in_words": describe_plan(plan), "answers_that_minute": counts}

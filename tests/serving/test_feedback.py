@@ -6,7 +6,7 @@ import pytest
 
 from records import Counter
 from serving.house import Recent, Waiting
-from stores.journal import Located
+from stores.lookup import Located
 from stores.segments import Place
 from tests.serving.inside import Inside, inside
 from tests.serving.town import NAME, Town, wait_for

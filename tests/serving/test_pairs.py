@@ -11,7 +11,7 @@ from models import contract
 from models.recommendation import Outcome
 from records import Answer, Counter
 from serving.pairs import matured
-from stores.journal import read
+from stores.lookup import read
 from tests.serving.inside import BOOM, HANG, Inside, hostile, inside
 from tests.serving.town import AS_OF, NAME, Town, wait_for
 
@@ -168,8 +168,8 @@ def test_a_hanging_shadow_delays_nobody_and_what_does_not_fit_is_dropped(
         shadow(town, service)
         replies = send(service, 12, HANG)
         assert {(reply["arm"], reply["override"]) for reply in replies} == {("champion", "")}
-        dropped = service.service.house.metrics.page([], {}).decode()
-        assert 'grownet_beside_total{model="recommendation",result="dropped"} 8.0' in dropped
+        dropped = service.service.house.metrics.page("r").decode()
+        assert 'grownet_beside_total{model="recommendation",replica="r",result="dropped"} 8.0' in dropped
         free.set()
         wait_for(lambda: sum(bool(one.paired_with) for one in service.answers()) == 4)
 

@@ -10,7 +10,7 @@ import pytest
 
 from checks import plans as moves
 from errors import InputError, NotFound
-from stores.journal import read
+from stores.lookup import read
 from tests.serving.inside import BOOM, CUSTOMERS, HANG, NAN, Inside, hostile, inside
 from tests.serving.town import NAME, Town, wait_for
 

@@ -14,8 +14,9 @@ import pytest
 from checks.prediction_ids import mint
 from errors import NotFound, StackError, TamperError
 from records import Answer, Counter, Feedback
-from stores.journal import Journal, answers, locate, read, sealed
-from stores.segments import content, entries, minute_of, segments
+from stores.journal import Journal
+from stores.lookup import answers, locate, read
+from stores.segments import closed, content, entries, minute_of, segments
 
 NOW = datetime.now(UTC)
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -88,10 +89,10 @@ def test_full_segments_are_sealed_and_searched_by_minute(tmp_path: Path) -> None
     journal = opened(tmp_path / "one", segment_bytes=4096)
     for serial in range(100):
         journal.append(answer(serial))
-    wait_until(lambda: len(sealed(tmp_path / "one")) > 5)
+    wait_until(lambda: len(closed(tmp_path / "one")) > 5)
     journal.close()
-    assert [path.suffix for path in sealed(tmp_path / "one")] == [".log"] * len(segments(tmp_path / "one"))
-    assert all(path.stat().st_size < 4096 + 1024 for path in sealed(tmp_path / "one"))
+    assert [one.path.suffix for one in closed(tmp_path / "one")] == [".log"] * len(segments(tmp_path / "one"))
+    assert all(one.path.stat().st_size < 4096 + 1024 for one in closed(tmp_path / "one"))
     assert [read(tmp_path, identity(serial)).answer.bucket for serial in range(100)] == [7] * 100
     later = minute_of(NOW + timedelta(minutes=5))
     assert locate(tmp_path / "one", identity(3, later)) is None
@@ -231,12 +232,12 @@ def test_a_failed_fsync_is_tried_again_and_holds_up_no_other_segment(
     for _ in range(2):
         with pytest.raises(OSError, match="the disk is gone"):
             journal.flush()
-    assert [path.stat().st_ino in refused for path in sealed(tmp_path / "one")] == [False]
+    assert [one.path.stat().st_ino in refused for one in closed(tmp_path / "one")] == [False]
     again, refused[:] = list(refused), []
     journal.flush()
-    assert len(sealed(tmp_path / "one")) == 2
+    assert len(closed(tmp_path / "one")) == 2
     assert set(again) <= set(synced)  # the open one too
     monkeypatch.undo()
     journal.close()
-    assert len(sealed(tmp_path / "one")) == 3
+    assert len(closed(tmp_path / "one")) == 3
     assert [read(tmp_path, identity(serial)).answer.bucket for serial in range(3)] == [7] * 3

@@ -19,9 +19,9 @@ from deltalake import DeltaTable
 from records import Answer, Counter, Feedback
 from stores.journal import Journal
 from stores.lake import Lake
-from stores.segments import Entry, content, line_of, segments
+from stores.segments import Entry, closed, content, line_of, segments
 from stores.shipped import ANSWERS, ASIDE, FEEDBACK, SEGMENTS, Shipped
-from stores.shipping import Damage, clear, closed, compact, origin_of, ship
+from stores.shipping import Damage, clear, compact, origin_of, ship
 from tests.stores.test_journal import NOW, answer, feedback, identity
 
 ROOT = Path(__file__).resolve().parent.parent.parent
