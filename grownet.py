@@ -27,15 +27,18 @@ release_app = typer.Typer(
 reviewers_app = typer.Typer(no_args_is_help=True, help="The people who vote.")
 operators_app = typer.Typer(no_args_is_help=True, help="The people who may freeze, hold, roll back and fall back.")
 audit_app = typer.Typer(no_args_is_help=True, help="The audit log, the bias audit and the compliance review.")
+incident_app = typer.Typer(no_args_is_help=True, help="What went wrong: look at it, note, explain, close.")
 keys_app = typer.Typer(no_args_is_help=True, help="API keys of the prediction service.")
 for name, group in {
     "release": release_app, "reviewers": reviewers_app, "operators": operators_app, "audit": audit_app, "keys": keys_app,
+    "incident": incident_app,
 }.items():  # fmt: skip
     app.add_typer(group, name=name)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the facts as one JSON document.")]
 ModelName = Annotated[str, typer.Argument(help="A model's name, such as recommendation.")]
 Reason = Annotated[str, typer.Option(help="Why; it is kept in the audit log.")]
+IncidentId = Annotated[str, typer.Argument(metavar="ID", help="Of an incident, as `grownet incident list` has it.")]
 Actor = Annotated[str, typer.Option("--as", help="Your operator name; your own key signs.")]
 
 
@@ -428,6 +431,63 @@ def audit_answer(
     found = [answer(chosen, config, given, utc_now())]
     write(chosen.home, config, found[0])  # an alert of it links there
     _print(facts(found), as_json, describe(found))
+
+
+@incident_app.command("list")
+def incident_list(
+    model: Annotated[str, typer.Argument(help="A model's name; all when left out.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Closed ones too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The open incidents, oldest first."""
+    from tasks.incidents import listed
+    from tasks.postmortem import overview
+
+    found = listed(_house()[0], model, every=every)
+    _print(found, as_json, overview(found))
+
+
+@incident_app.command("show")
+def incident_show(incident: IncidentId, as_json: Json = False) -> None:
+    """Timeline, evidence, what was done, what people said of it, and what closes it."""
+    from tasks.incidents import show
+    from tasks.postmortem import describe
+
+    found = show(_house()[0], incident)
+    _print(found, as_json, describe(found))
+
+
+@incident_app.command("note")
+def incident_note(
+    incident: IncidentId,
+    text: Annotated[str, typer.Option(help="What you saw or did; one line.")],
+    actor: Actor,
+    as_json: Json = False,
+) -> None:
+    """Append a note, signed with your own key. Notes are kept; a closed incident takes them too."""
+    from records import utc_now
+    from tasks.incidents import note
+    from tasks.postmortem import describe
+
+    found = note(_house()[0], incident, text, actor, utc_now())
+    _print(found, as_json, describe(found))
+
+
+@incident_app.command("close")
+def incident_close(
+    incident: IncidentId,
+    actor: Annotated[str, typer.Option("--as", help="Your operator name; your own key signs.")] = "",
+    cause: Annotated[str, typer.Option(help="The root cause; asks for a second person.")] = "",
+    evidence: Annotated[str, typer.Option(help="An address, the id of a ruling or verdict, a file below home.")] = "",
+    agree: Annotated[int, typer.Option(help="As the second person: number of the cause you agree to.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Explain an incident (--cause, --evidence), then let another operator close it (--agree), which writes its postmortem."""
+    from tasks.incidents import Close, close
+    from tasks.postmortem import describe
+
+    found = close(_house()[0], incident, Close(cause, evidence, agree), actor)
+    _print(found, as_json, describe(found))
 
 
 Expires = Annotated[

@@ -99,6 +99,21 @@ class FeatureSet(Record, frozen=True, kw_only=True):
     snapshots: tuple[Snapshot, ...]
 
 
+class Refreshed(Record, frozen=True, kw_only=True):
+    """Features of later rows for a version that serves, built by its own parameters; signed by the refresh flow's key."""
+
+    model: str
+    artifact: str  # content digest of the version
+    number: int  # 1 is the first after training's own; a replica never goes back
+    features: FeatureSet
+    made_at: datetime  # wall clock
+    key: str = ""
+    signature: str = ""  # hex, over the record with the signature empty
+
+    def unsigned(self) -> bytes:
+        return msgspec.structs.replace(self, signature="").to_json()
+
+
 class Artifact(Record, frozen=True, kw_only=True):
     """An encrypted bundle. The digest is of the plaintext; what is stored at the URI is ciphertext."""
 
@@ -345,6 +360,7 @@ class Answer(Record, frozen=True, kw_only=True):
     salt: str = ""  # of the rollout the key was dealt under
     failed_arm: str = ""  # with override error or deadline: the arm that was asked, when the rules answered for it
     failed_version: int = 0
+    snapshot: str = ""  # content digest of the features that were looked up; empty where there were none
 
 
 class Feedback(Record, frozen=True, kw_only=True):
@@ -407,20 +423,45 @@ class ReplicaState(Record, frozen=True, kw_only=True):
 
 
 class Incident(Record, frozen=True, kw_only=True):
+    """Something that went wrong, as the guard saw it begin, acted, and saw it end. People explain it, and close it then.
+
+    Times are those of the wall clock; None is not known, or not yet.
+    """
+
     id: str
     model: str
     level: Level
     kind: str  # kpi_drop, errors, refused_artifact, late, fallback, corruption
     summary: str
     evidence: dict[str, Any]
-    first_bad_at: datetime | None
-    detected_at: datetime
-    decided_at: datetime | None = None
-    restored_at: datetime | None = None
+    first_bad_at: datetime | None  # the first bad answer, as near as it is known
+    detected_at: datetime  # the figures said so
+    decided_at: datetime | None = None  # what to do was concluded
+    switched_at: datetime | None = None  # the plan that does it was written
+    restored_at: datetime | None = None  # every living replica serves it; or, where nothing was done, it was over
+    closed_at: datetime | None = None  # explained, by two people
+    revision: int = 0  # of the plan that answered it; 0 where none did
     failed_requests: int = 0
     owner: str = ""
     actions: tuple[str, ...] = ()
     status: Literal["open", "closed"] = "open"
+
+
+class IncidentEntry(Record, frozen=True, kw_only=True):
+    """What a person says of an incident, signed with the person's own key: a note, its root cause, or leave to close it so."""
+
+    incident: str
+    number: int  # 1 is the first; all are kept
+    kind: Literal["note", "cause", "agreed"]
+    text: str
+    evidence: str = ""  # of a cause: where it can be looked at
+    covers: str = ""  # of an agreement: digest of the cause it agrees to
+    at: datetime
+    key: str  # "operator:NAME"
+    signature: str = ""  # hex, over the record with the signature empty
+
+    def unsigned(self) -> bytes:
+        return msgspec.structs.replace(self, signature="").to_json()
 
 
 class GuardVerdict(Record, frozen=True, kw_only=True):

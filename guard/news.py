@@ -6,7 +6,7 @@ whoever tells it and however often it is tried.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from checks.alerts import alert
@@ -16,6 +16,7 @@ from configs.schema import Action, Defaults
 from records import AlertBody, Finding, Incident, Level, OutboxEvent, ReleasePlan, Ruling, digest_of
 
 RETRAIN = "grownet.retrain.requested"
+LIVE = timedelta(days=1)  # a window that was found within it after its end is one of these days
 
 
 def is_told(ruling: Ruling) -> bool:
@@ -162,11 +163,17 @@ def _compared(judged: Judged) -> dict[str, Any]:
 
 
 def _first_bad(facts: Facts) -> datetime | None:
-    """When it was first seen, by the wall clock: the windows' times may be years ago in a replay."""
-    seen = [one.found_at for one in facts.findings if one.answer == "yes"]
+    """When the first bad answer was given, as near as the findings and the judge tell, by the wall clock."""
+    seen = [_began(one) for one in facts.findings if one.answer == "yes"]
     judged = facts.judged
     matured = [judged.since] if judged is not None and dropped(judged) and judged.since is not None else []
     return min([*seen, *matured], default=None)
+
+
+def _began(one: Finding) -> datetime:
+    """The start of a window that was looked at when it ended. In a replay windows may be of years ago: when it was found."""
+    live = timedelta(0) <= one.found_at - one.window_end <= LIVE
+    return one.window_start if live else one.found_at
 
 
 def _as_it_was(plan: ReleasePlan) -> str:

@@ -1,14 +1,13 @@
 """After every switch: do the replicas really serve what the plan says? Writes incidents' `restored_at`, and alerts.
 
-Run by the guard's loop for each model after the judging. A replica that has not followed in time is escalated.
+Run by the guard's loop for each model after the judging. A replica that has not followed in time is escalated. An incident
+that no plan answered is over when the decision table says so.
 """
 
 from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
-
-from msgspec.structs import replace
 
 from guard import alerts
 from guard.rollout import Hand, tell_once
@@ -17,16 +16,15 @@ from records import Incident
 from stores.ledger import incidents
 
 log = logging.getLogger("grownet.guard")
-EXPLAINED_BY_PEOPLE = {"kpi_drop", "corruption"}  # stay open after they are restored, until somebody explains them
 
 
 def read_back(hand: Hand, watch: Watch, view: View) -> None:
     """Notes that an incident is restored once every living replica serves the current revision; escalates otherwise."""
     plan, at = view.plan, view.seen.at
+    for incident in incidents.incidents(hand.ledger, plan.model, "open"):
+        if incident.restored_at is None and (over := _over(incident, watch, view)) is not None:
+            _restored(hand, incident, over)
     if view.seen.confirmed:
-        for incident in incidents.incidents(hand.ledger, plan.model, "open"):
-            if incident.decided_at is not None and incident.restored_at is None:
-                _restored(hand, incident, at)
         return
     patience = timedelta(seconds=hand.defaults.guard.readback_seconds)
     if view.known_replicas and at - plan.created_at > patience:
@@ -42,8 +40,18 @@ def champion_trips(hand: Hand, watch: Watch, view: View) -> None:
             tell_once(hand, watch, alerts.champion_refused(plan, trip, hand.defaults, view.seen.at))
 
 
+def _over(incident: Incident, watch: Watch, view: View) -> datetime | None:
+    """When an incident was over; None while it goes on."""
+    if incident.decided_at is not None:
+        return view.seen.at if view.seen.confirmed and view.plan.revision >= incident.revision else None
+    last = watch.history.last.get("answering")
+    if last is None or last.at <= incident.detected_at:
+        return None
+    said = last.kpi if incident.kind == "kpi_drop" else last.corruption
+    return last.at if said == "no" else None
+
+
 def _restored(hand: Hand, incident: Incident, at: datetime) -> None:
-    status = incident.status if incident.kind in EXPLAINED_BY_PEOPLE else "closed"
-    hand.tell(incident=replace(incident, restored_at=at, status=status))
+    hand.restored(incident, at)
     began = incident.first_bad_at or incident.detected_at
     log.info("%s %s restored, %.1f s after it began", incident.model, incident.id, (at - began).total_seconds())

@@ -50,6 +50,12 @@ class Hand:
             if ruling is not None:
                 rulings.store(transaction, ruling)
 
+    def restored(self, incident: Incident, at: datetime) -> None:
+        """Notes when an incident was over; people may write about it at the same time."""
+        with self.ledger.write(ACTOR) as transaction:
+            leases.refuse_stale(transaction, leases.GUARD, self.epoch)
+            incidents.restored(transaction, incident.id, at)
+
 
 def carry_out(hand: Hand, watch: Watch, view: View, verdict: GuardVerdict, ruling: Ruling | None = None) -> bool:
     """Stores the verdict when it is news, and does what it says; True when the plan is another one now.
@@ -152,7 +158,8 @@ def incident_of(verdict: GuardVerdict, view: View, defaults: Defaults, done: str
 def _first_bad(verdict: GuardVerdict, view: View) -> datetime | None:
     """When it began, by the wall clock: event times may be years ago in a replay."""
     memory, plan = memory_of(verdict), view.plan
-    tripped = [trip.at for trip in trips_of(view.seen, plan.canary)] if plan.canary else []
+    arm = plan.canary if verdict.arm == "canary" else plan.champion
+    tripped = [trip.at for trip in trips_of(view.seen, arm)] if arm is not None else []
     known: dict[str, list[datetime | None]] = {
         "refused_artifact": [*tripped],
         "errors": [memory.own.errors.since, *tripped],

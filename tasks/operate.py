@@ -14,7 +14,7 @@ from checks import plans as transitions
 from configs.schema import Settings
 from errors import NotFound, UsageError
 from records import ReleasePlan, utc_now
-from stores.ledger import audit, ballots, bias, evidence, people, plans, reviews, votes
+from stores.ledger import audit, ballots, bias, evidence, incidents, people, plans, reviews, votes
 from stores.ledger.engine import Ledger
 from stores.ledger.tables import Role
 from stores.vault import Signer, Vault
@@ -86,7 +86,7 @@ def add_operator(settings: Settings, name: str) -> dict[str, Any]:
 
 def verify_audit(settings: Settings) -> dict[str, Any]:
     """Walks the hash chain from its first entry, then asks for every row that it tells of: plans, ballots, votes, reviewers,
-    operators, candidates, evidence, discards, bias audits, answers to the quarterly review. Each is compared with what the
+    operators, candidates, evidence, discards, bias audits, answers to the quarterly review, incidents and what people said of them. Each is compared with what the
     chain says of it, and checked by its signature where it has one; a row that the chain does not tell of is refused.
 
     Raises:
@@ -107,5 +107,6 @@ def verify_audit(settings: Settings) -> dict[str, Any]:
             "evidence": proofs,
             "bias_audits": bias.verify(ledger),
             "review_answers": reviews.verify(ledger, ring),
+            "incidents": incidents.verify(ledger, ring),
             "intact": True,
         }

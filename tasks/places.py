@@ -1,4 +1,4 @@
-"""Where the papers of a version lie below home. Pure, and without a heavy import: votes and traces name them too."""
+"""Where the papers of a version, and of an incident, lie below home. Pure, and without a heavy import: votes and traces name them too."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ def cards(model: str) -> PurePosixPath:
 def card(model: str, name: str) -> PurePosixPath:
     """The card of a version, such as recommendation-v2."""
     return cards(model) / f"{name}.html"
+
+
+def postmortem(incident: str) -> PurePosixPath:
+    """The postmortem of a closed incident."""
+    return PurePosixPath("incidents", f"{incident}.md")

@@ -24,12 +24,11 @@ from stores.ledger import outbox, people, reviews
 from stores.ledger.engine import Ledger
 from stores.vault import Vault
 from tasks import proofs
-from tasks.oneline import odd, oneline
+from tasks.oneline import oneline, typed
 from tasks.operate import opened, signer_of
 from tasks.proofs import Proof
 
 ACTOR = "audit"
-LONGEST_REASON = 2000
 
 
 @dataclass(frozen=True)
@@ -102,11 +101,7 @@ def answer(settings: Settings, config: Config, given: Given, at: datetime) -> Ch
         RoleRefused: when the person has another role than the item asks for.
         RevisionConflict: when somebody else answered the item meanwhile.
     """
-    item, reason = _asked(config, given.item), given.reason.strip()
-    if not 1 <= len(reason) <= LONGEST_REASON:
-        raise UsageError("--reason", expected=f"why, in at most {LONGEST_REASON} characters", got=len(reason))
-    if hidden := odd(reason):
-        raise UsageError("--reason", expected="one line of characters that can be seen", got=", ".join(hidden))
+    item, reason = _asked(config, given.item), typed("--reason", given.reason)
     with opened(settings, "operator") as ledger:
         signer = signer_of(settings, ledger, given.operator)
         _refuse_other_role(ledger, item, given.operator)

@@ -13,12 +13,13 @@ from typing import Any
 from checks.plans import DRIFT, initial
 from checks.plans import describe as describe_plan
 from configs.schema import Config, Settings
-from records import Arm, Candidate, Evidence, Incident, ReleasePlan, Ruling, Snapshot, utc_now
+from records import Arm, Candidate, Evidence, ReleasePlan, Ruling, Snapshot, utc_now
 from stores import lookup
 from stores.ledger import ballots, batches, evidence, incidents, plans, rulings, verdicts, votes
 from stores.ledger.engine import Ledger
 from stores.vault import Vault
 from tasks import places
+from tasks.incidents import facts as incident_facts
 from tasks.operate import opened
 
 RECENT = 10
@@ -194,31 +195,6 @@ def _ballot(ledger: Ledger, waiting: ballots.Ballot) -> dict[str, Any]:
     }
 
 
-def incident_facts(incident: Incident) -> dict[str, Any]:
-    """An incident with the seconds from the first bad answer to detected, decided and restored (None while open)."""
-    first = incident.first_bad_at or incident.detected_at
-    seconds = {
-        f"seconds_to_{name}": round((when - first).total_seconds(), 3) if when else None
-        for name, when in (
-            ("detect", incident.detected_at),
-            ("decide", incident.decided_at),
-            ("restore", incident.restored_at),
-        )
-    }
-    return {
-        "id": incident.id,
-        "model": incident.model,
-        "level": incident.level,
-        "kind": incident.kind,
-        "summary": incident.summary,
-        "status": incident.status,
-        "failed_requests": incident.failed_requests,
-        "owner": incident.owner,
-        "actions": list(incident.actions),
-        "detected_at": incident.detected_at,
-    } | seconds
-
-
 def describe(facts: list[dict[str, Any]]) -> str:
     """`overview` for people, a paragraph a model."""
     return "\n\n".join("\n".join(_lines(item)) for item in facts)
@@ -248,7 +224,8 @@ def _lines(item: dict[str, Any]) -> Iterator[str]:
         yield f"  frozen {item['frozen']}"
     for incident in item["incidents"]:
         if incident["status"] == "open":
-            yield f"  incident {incident['id']} ({incident['level']}): {incident['summary']}"
+            going = "goes on" if incident["seconds_to_restore"] is None else "over, not explained"
+            yield f"  incident {incident['id']} ({incident['level']}, {going}): {incident['summary']}"
 
 
 def _arms(plan: ReleasePlan) -> list[Arm]:

@@ -23,7 +23,8 @@ from stores.ledger.connections import WRITING, connect
 from stores.ledger.tables import SCHEMA_VERSION, WRITES, Role, audit, audit_head, meta, metadata, triggers
 
 BUSY_SECONDS = 5.0
-ADDED_TO = {"1", "2"}  # schemas that lack only tables: 1 the monitors' and the guard's, 2 those of audit and review
+# schemas that lack only tables: 1 the monitors' and the guard's, 2 audit's and review's, 3 what people say of incidents, snapshots
+ADDED_TO = {"1", "2", "3"}
 GENESIS = "0" * 64  # hash before the first audit entry
 
 

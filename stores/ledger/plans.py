@@ -137,7 +137,7 @@ def change(
             _append(transaction, after, signer, ballot, last)
             outbox.queue(transaction, [_changed(before, after), *events])
         if incident is not None:
-            incidents.store(transaction, incident)
+            incidents.store(transaction, _answered(incident, before, after))
         if ruling is not None:
             rulings.store(transaction, ruling)
         if asked is not None:
@@ -221,6 +221,11 @@ def _conflict(before: ReleasePlan, expected: int | None) -> RevisionConflict:
         got=f"revision {before.revision}, written by {before.actor} at {before.created_at:%Y-%m-%d %H:%M:%S} UTC ({before.reason})",
         do="look at the plan as it is now and decide again",
     )
+
+
+def _answered(incident: Incident, before: ReleasePlan, after: ReleasePlan) -> Incident:
+    """An incident with the revision that answers it, written just now; one of a plan that stays is as it was."""
+    return incident if after is before else replace(incident, switched_at=utc_now(), revision=after.revision)
 
 
 def _bound(after: ReleasePlan, before: ReleasePlan, last: Release | None, actor: str) -> ReleasePlan:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from errors import TamperError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Role = Literal["flow", "release", "guard", "operator", "serving", "reader"]
 metadata = sa.MetaData()
@@ -154,6 +154,16 @@ candidates = sa.Table(
 evidence = sa.Table(
     "evidence", metadata, _text("digest", primary_key=True), _text("candidate", index=True), _text("payload")
 )
+snapshots = sa.Table(
+    "snapshots",
+    metadata,
+    _text("artifact", primary_key=True),
+    _number("number", primary_key=True, autoincrement=False),
+    _text("model", index=True),
+    _text("content", index=True),
+    _moment("at"),
+    _text("payload"),
+)
 discards = sa.Table(
     "discards", metadata, _text("candidate", primary_key=True), _text("reason"), _text("actor"), _moment("at")
 )
@@ -227,6 +237,13 @@ incidents = sa.Table(
     _moment("at"),
     _text("payload"),
 )
+incident_entries = sa.Table(
+    "incident_entries",
+    metadata,
+    _text("incident", primary_key=True),
+    _number("number", primary_key=True, autoincrement=False),
+    _text("payload"),
+)
 outbox = sa.Table(
     "outbox",
     metadata,
@@ -275,7 +292,7 @@ AUDITED = {"audit", "audit_head"}
 WRITES: Mapping[Role, frozenset[str]] = {
     "flow": frozenset(
         {"versions", "batches", "candidates", "evidence", "discards", "findings", "leases", "incidents", "outbox"}
-        | {"bias_audits", "review_answers", "review_states", *AUDITED}
+        | {"bias_audits", "review_answers", "review_states", "snapshots", *AUDITED}
     ),
     "release": frozenset(
         {"releases", "ballots", "votes", "used_codes", "attempts", "reviewers", "operators", "discards"}
@@ -285,7 +302,8 @@ WRITES: Mapping[Role, frozenset[str]] = {
         {"releases", "ballots", "verdicts", "rulings", "incidents", "outbox", "deliveries", "leases", *AUDITED}
     ),
     "operator": frozenset(
-        {"releases", "operators", "incidents", "outbox", "review_answers", "review_states", *AUDITED}
+        {"releases", "operators", "incidents", "incident_entries", "outbox", "review_answers", "review_states"}
+        | AUDITED
     ),
     "serving": frozenset({"counters", "watermarks", "trips", "replicas"}),
     "reader": frozenset(),
@@ -299,6 +317,7 @@ APPEND_ONLY = (
     "candidates",
     "evidence",
     "discards",
+    "snapshots",
     "versions",
     "batches",
     "verdicts",
@@ -308,6 +327,7 @@ APPEND_ONLY = (
     "bias_audits",
     "review_answers",
     "review_states",
+    "incident_entries",
 )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
 
+from checks import plans as moves
 from guard.watch import confirms, wrong_arms
-from records import ReplicaState, utc_now
+from records import Incident, ReplicaState, utc_now
+from stores.ledger import incidents
 from tests.checks.test_judge import plan_at
 from tests.checks.traffic import live
 from tests.guard.test_rollout import content, promoted, traffic
@@ -37,10 +39,55 @@ def test_an_incident_is_restored_when_every_replica_serves_the_new_revision(town
     [incident] = town.incidents()
     assert incident.restored_at is not None
     assert incident.decided_at is not None
-    assert incident.restored_at >= incident.decided_at
-    assert incident.status == "closed"
+    assert incident.switched_at is not None
+    assert incident.detected_at <= incident.decided_at <= incident.switched_at <= incident.restored_at
+    assert incident.revision == town.plan().revision
+    assert incident.status == "open"  # until people explain it
     guard.tick()
     assert town.incidents() == [incident]
+
+
+def test_an_incident_that_no_plan_answered_is_over_when_the_table_says_so(town: Town) -> None:
+    began = utc_now()
+    promoted(town, 1)
+    town.operate(moves.fallback)
+    guard = town.guard()
+    town.follow()
+    guard.tick()
+    incident = replace(opened(began), decided_at=None)
+    incidents.save(town.ledgers["guard"], incident, "guard")
+    guard.tick()
+    assert town.incidents() == [incident]
+    town.find(corruption="no", drift="no", kpi="no")
+    guard.tick()
+    [found] = town.incidents()
+    assert found.restored_at == town.rulings()[-1].at
+    assert (found.switched_at, found.revision) == (None, 0)
+
+
+def test_a_restored_incident_that_people_wrote_about_meanwhile_keeps_both(town: Town) -> None:
+    taken_back(town)
+    guard = town.guard(holder="guard-1")
+    [before] = town.incidents()
+    incidents.save(town.ledgers["guard"], replace(before, owner="somebody@example.org"), "guard")
+    town.follow("replica-1", "replica-2")
+    guard.tick()
+    [after] = town.incidents()
+    assert after.owner == "somebody@example.org"
+    assert after.restored_at is not None
+
+
+def opened(at: datetime) -> Incident:
+    return Incident(
+        id="i1",
+        model=MODEL,
+        level="emergency",
+        kind="corruption",
+        summary="nulls in the stream",
+        evidence={},
+        first_bad_at=at,
+        detected_at=at,
+    )
 
 
 def test_a_drop_stays_open_until_somebody_explains_it(town: Town) -> None:

@@ -117,11 +117,13 @@ class TestChange:
             first_bad_at=None,
             detected_at=NOON,
         )
-        by_ada(world, freeze, events=[event], incident=incident)
+        plan = by_ada(world, freeze, events=[event], incident=incident)
         queued = outbox.pending(world.release, 10)
         assert [one.name for one in queued] == ["grownet.alert.critical", "grownet.release.changed"]
         assert "The plan is frozen." in queued[1].body["after"]
-        assert incidents.incident(world.release, "i1") == incident
+        told = incidents.incident(world.release, "i1")
+        assert told.switched_at is not None
+        assert told == replace(incident, switched_at=told.switched_at, revision=plan.revision)
         bad = replace(incident, id="i2")
         with pytest.raises(ReleaseRefused):
             by_ada(world, lambda plan: moves.rollback(plan, **WHO), events=[replace(event, id="x")], incident=bad)
