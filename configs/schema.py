@@ -148,6 +148,13 @@ class ServingConfig(Strict):
     max_batch_rows: int = Field(ge=1)
 
 
+class RefreshConfig(Strict):
+    """The features of what serves, built anew from later rows."""
+
+    min_rows_share: Share  # of the rows of training, and of the last refresh; with fewer it is not published
+    max_age_hours: float = Field(ge=0)  # from `as_of` to now; older features are said to be. 0: no limit
+
+
 class Cadence(Strict):
     every: Literal["weekly", "monthly", "seasonal", "never"]
     why: str
@@ -211,6 +218,7 @@ class ModelConfig(Strict):
     gates: GatesConfig
     rollout: RolloutConfig
     serving: ServingConfig
+    refresh: RefreshConfig
     cadence: Cadence
     monitor: MonitorConfig
     audit: AuditConfig

@@ -7,19 +7,18 @@ without evidence and votes by `serving.check`.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
-import pandas as pd
 
 from checks.ballots import Verify, verify_approval
 from errors import AdmissionRefused, TamperError
 from models.contract import Decided, Model
 from records import Arm, Artifact, Evidence, ReleasePlan, SignedPlan
 from serving.answer import answer
+from serving.mapped import mapped
 from serving.runner import Failure, Runner, attempt
 from serving.view import Loaded, View
 from stores.artifacts import Bundle
@@ -140,7 +139,8 @@ def _built(content: str, door: Door, bundle: Bundle, features: bytes) -> Loaded:
         name=manifest.name,
         content=content,
         fitted=model.load(bundle.model),
-        index=model.index(pd.read_parquet(io.BytesIO(features))),
+        index=model.index(mapped(features, f"features of {manifest.name}")),
+        features=manifest.features,
         policy=msgspec.convert(manifest.policy, model.Policy),
         manifest=manifest,
         live=Runner(f"{manifest.name}-live", LIVE_THREADS, door.waiting),

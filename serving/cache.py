@@ -1,7 +1,8 @@
 """A replica's own copy of one model's plan and ciphertext, so that it starts and serves without ledger and store.
 
-Reads and writes `home/serving/REPLICA/MODEL/`: `plan.json` (signed; its file time is when the ledger last confirmed
-it), `sealed/` (ciphertext) and `documents/` (evidence). Everything is checked again when it is read.
+Reads and writes `home/serving/REPLICA/MODEL/`: `plan.json` (signed, and sealed by this service as one that was judged; its
+file time is when the ledger last confirmed it), `features/` (signed snapshots, by the artifact they are for), `sealed/`
+(ciphertext) and `documents/` (evidence). Everything is checked again when it is read.
 """
 
 from __future__ import annotations
@@ -11,37 +12,63 @@ import os
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 from errors import TamperError
-from records import Artifact, SignedPlan, digest_bytes
+from records import Artifact, Record, Refreshed, SignedPlan, digest_bytes
 from stores.artifacts import Artifacts
 
 log = logging.getLogger(__name__)
 CONFIRM_SECONDS = 1.0  # how often the confirmation is written down
 
 
+class Seals(Protocol):
+    """A key that only serving holds (`stores.vault.Vault`)."""
+
+    def judged_mac(self, data: bytes, /) -> bytes: ...
+    def judged_mac_valid(self, data: bytes, mac: bytes, /) -> bool: ...
+
+
+class Judged(Record, frozen=True, kw_only=True):
+    """A plan whose way from the one before was walked here, and the proof of it."""
+
+    signed: SignedPlan
+    mac: str  # hex, over replica, model and plan
+
+
 class Cache:
     """The folder of one model on one replica; `artifacts` is asked for what is not in it."""
 
-    def __init__(self, folder: Path, artifacts: Artifacts) -> None:
-        self._folder, self._artifacts = folder, artifacts
+    def __init__(self, folder: Path, artifacts: Artifacts, seals: Seals) -> None:
+        self._folder, self._artifacts, self._seals = folder, artifacts, seals
         self._confirmed = 0.0
 
     def plan(self) -> tuple[SignedPlan, float] | None:
-        """The last plan and how many seconds ago it was confirmed; None when there is none that can be read."""
+        """The last plan that was judged here, and how many seconds ago it was confirmed; None when there is none.
+
+        A signature says who wrote a plan, not that this key might change it so: that was judged with the ledger at hand.
+        """
         path = self._folder / "plan.json"
         try:
-            return SignedPlan.from_json(path.read_bytes()), max(0.0, time.time() - path.stat().st_mtime)
+            kept = Judged.from_json(path.read_bytes())
+            age = max(0.0, time.time() - path.stat().st_mtime)
+            sealed = self._seals.judged_mac_valid(self._covered(kept.signed), bytes.fromhex(kept.mac))
         except FileNotFoundError:
             return None
-        except (msgspec.DecodeError, OSError) as error:
+        except (msgspec.DecodeError, OSError, ValueError) as error:
             log.error("%s: no plan in it, left aside: %s", path, error)
             return None
+        if not sealed:
+            log.error("%s: not a plan that was judged here, left aside", path)
+            return None
+        return kept.signed, age
 
     def keep_plan(self, signed: SignedPlan) -> None:
-        self._write(self._folder / "plan.json", signed.to_json())
+        """Keeps a plan that was judged."""
+        mac = self._seals.judged_mac(self._covered(signed)).hex()
+        self._write(self._folder / "plan.json", Judged(signed=signed, mac=mac).to_json())
         self._confirmed = time.monotonic()
 
     def confirm(self, signed: SignedPlan) -> None:
@@ -53,6 +80,19 @@ class Cache:
             self._confirmed = time.monotonic()
         except FileNotFoundError:
             self.keep_plan(signed)
+
+    def snapshots(self) -> list[Refreshed]:
+        """The feature snapshots that were believed last, one a version; one that cannot be read is left out."""
+        found = []
+        for path in sorted(self._folder.glob("features/*.json")):
+            try:
+                found.append(Refreshed.from_json(path.read_bytes()))
+            except (msgspec.DecodeError, OSError) as error:
+                log.error("%s: no snapshot in it, left aside: %s", path, error)
+        return found
+
+    def keep_snapshot(self, record: Refreshed) -> None:
+        self._write(self._folder / "features" / f"{record.artifact}.json", record.to_json())
 
     def plaintext(self, artifact: Artifact) -> bytes:
         """The artifact's bytes, decrypted and checked; from the store when the copy is missing or spoilt.
@@ -82,9 +122,13 @@ class Cache:
 
     def prune(self, keep: Collection[str]) -> None:
         """Forgets what the plan does not name any more."""
-        for path in [*self._folder.glob("sealed/*"), *self._folder.glob("documents/*")]:
-            if path.name not in keep and not path.name.startswith("."):
+        for path in (one for room in ("sealed", "documents", "features") for one in self._folder.glob(f"{room}/*")):
+            if path.stem not in keep and not path.name.startswith("."):
                 path.unlink(missing_ok=True)
+
+    def _covered(self, signed: SignedPlan) -> bytes:
+        """What the proof is over: a plan that another replica judged is none of this one's."""
+        return "\n".join([*self._folder.parts[-2:], signed.to_json().decode()]).encode()
 
     def _kept(self, path: Path, check: Callable[[bytes], bytes]) -> bytes | None:
         try:

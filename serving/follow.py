@@ -11,15 +11,17 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 
 import msgspec
 
 from checks.plans import initial
-from errors import AdmissionRefused, GrownetError, NotFound, StackError, TamperError
+from errors import AdmissionRefused, GrownetError, LedgerUnavailable, NotFound, StackError, TamperError
 from records import Arm, ReleasePlan, ReplicaState, SignedPlan, utc_now
-from serving.admission import Door, admit, believe
+from serving.admission import Door, believe
 from serving.cache import Cache
 from serving.desk import Desk
+from serving.fresh import Fresh
 from serving.house import House
 from serving.lineage import refuse_unauthorised
 from serving.reporter import Link, Reporter
@@ -49,6 +51,7 @@ class Follower:
         self._numbered: tuple[str, ...] = ()  # these artifacts
         self._confirmed_at = 0.0
         self._loaded: dict[str, Loaded] = {}
+        self._fresh = Fresh(desk.name, door, cache, ring, self._refused_features)
         self._leaving: list[tuple[float, Loaded]] = []
         self._loading: dict[str, Future[Loaded]] = {}
         self._not_before: dict[str, float] = {}
@@ -67,11 +70,13 @@ class Follower:
             log.error("cached plan left aside: %s", error)
             return
         self._plan, self._signed, self._confirmed_at = plan, signed, time.monotonic() - age
+        self._fresh.begin(contents(plan))
         self._show()
 
     def tick(self, link: Link, loader: Executor, reporter: Reporter) -> None:
         """Asks, loads, shows, tells. Whatever one of them meets, the others are done."""
         self._survive("ledger", lambda: self._ask(link.ledger()))
+        self._survive("features", lambda: self._look(link))
         self._survive("arms", lambda: self._load(loader))
         self._survive("view", self._show)
         self._survive("report", lambda: self._tell(reporter))
@@ -152,6 +157,16 @@ class Follower:
         if not told:
             self._desk.report("plan", "", reason, kind="refused")
 
+    def _look(self, link: Link) -> None:
+        """For newer features of what the plan names; that the ledger is away is said already."""
+        if self._plan is not None:
+            with suppress(LedgerUnavailable):
+                self._fresh.look(link.ledger(), contents(self._plan))
+
+    def _refused_features(self, reason: str) -> None:
+        """Names no artifact: the version is as good as it was, and goes on with the features it has."""
+        self._desk.report("features", "", reason, kind="refused")
+
     def _number(self, ledger: Ledger) -> None:
         """Learns which version numbers the plan rejects, for the 410 of their routes. The plan is followed without."""
         rejected = self._plan.rejected if self._plan is not None else ()
@@ -193,8 +208,11 @@ class Follower:
         for content, arm in wanted.items():
             due = self._not_before.get(content, 0.0) <= now
             if content not in self._loaded and content not in self._loading and due:
-                self._loading[content] = loader.submit(admit, arm, self._door)
-        self._drop([content for content in self._loaded if content not in wanted], wanted)
+                self._loading[content] = loader.submit(self._fresh.admit, arm)
+        unwanted = [content for content in self._loaded if content not in wanted]
+        self._drop(unwanted)
+        if self._fresh.renew(loader, self._loaded, wanted) or unwanted:
+            self._cache.prune(_names(wanted) | self._fresh.names(wanted))
 
     def _bar(self, wanted: dict[str, Arm]) -> None:
         """Takes out of what is wanted the arms whose artifact the plan rejects for good: they never answer."""
@@ -204,14 +222,12 @@ class Follower:
                 self._troubles[content] = reason
                 self._desk.report(self._role(content), content, reason, kind="refused")
 
-    def _drop(self, unwanted: list[str], wanted: dict[str, Arm]) -> None:
+    def _drop(self, unwanted: list[str]) -> None:
         """Forgets arms; their threads end a little later, since a request under the last view may still use them."""
         now = time.monotonic()
         self._leaving += [(now, self._loaded.pop(content)) for content in unwanted]
         while self._leaving and now - self._leaving[0][0] > LEAVE_SECONDS:
             _end(self._leaving.pop(0)[1])
-        if unwanted:
-            self._cache.prune(_names(wanted))
 
     def _settle(self, content: str, arm: Arm | None, future: Future[Loaded]) -> None:
         """Takes what was loaded, or notes why not: a refused arm is reported, one that was not there is tried again.
@@ -246,7 +262,7 @@ class Follower:
     def _show(self) -> None:
         if self._plan is not None:
             self._desk.show(self._plan, self._loaded, self._rejected, self._confirmed_at)
-        self._desk.trouble = tuple(self._troubles.values())
+        self._desk.trouble = (*self._troubles.values(), *self._fresh.troubles)
 
     def _tell(self, reporter: Reporter) -> None:
         """After each change, and as a sign of life."""

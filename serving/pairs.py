@@ -107,6 +107,7 @@ def _kpi(model: Model, line: Answer, outcome: Any) -> float:
 def _written(live: Live, rival: Choice, result: Any) -> Place | None:
     """In the runner's thread: the second score and its work as lines of the journal; None when they could not be."""
     line, house = live.line, live.house
+    known = rival.loaded or live.view.behind_rules
     scored = isinstance(result, tuple)
     late = scored and result[1] > live.desk.config.serving.deadline_seconds
     other = Answer(
@@ -126,6 +127,7 @@ def _written(live: Live, rival: Choice, result: Any) -> Place | None:
         latency_us=int(result[1] * 1e6) if scored else 0,
         paired_with=line.prediction_id,
         salt=line.salt,
+        snapshot=known.features.content if known else "",
     )
     try:
         places = house.journal.append(other, _work(live, rival, failed=not scored, late=late))

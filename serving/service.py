@@ -126,7 +126,7 @@ class Service:
 
     def _open(self, name: str, settings: Settings, config: Config, artifacts: Artifacts) -> None:
         model, limits = contract.find(name), config.defaults.service
-        cache = Cache(settings.home / "serving" / settings.replica / name, artifacts)
+        cache = Cache(settings.home / "serving" / settings.replica / name, artifacts, self.house.vault)
         ring = self.house.vault.verifier
         door = Door(
             name=name,

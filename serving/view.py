@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from models.contract import Model
-from records import Arm, Manifest, ReleasePlan
+from records import Arm, FeatureSet, Manifest, ReleasePlan
 from serving.runner import Runner
 
 FALL_TO: Mapping[str, tuple[str, ...]] = {  # who answers for an arm that cannot; the rules stand behind all
@@ -30,7 +30,9 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     content: str  # digest of the artifact
     fitted: Any
-    index: Any
+    index: Any  # of `features`
+    features: FeatureSet  # of training, or those of a later refresh
+    refresh: int = 0  # its number; 0 for those of training
     policy: Any
     manifest: Manifest
     live: Runner  # answers requests
@@ -60,10 +62,22 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         return self.loaded.get(arm.artifact.content) if arm is not None and arm.artifact is not None else None
 
     @property
-    def rules_index(self) -> Any:
-        """Features for the rules: of the first of champion, previous, control and canary that is loaded, or None."""
+    def behind_rules(self) -> Loaded | None:
+        """Whose features the rules use: the first of champion, previous, control and canary that is loaded."""
         arms = (self.plan.champion, self.plan.previous, self.plan.control, self.plan.canary)
-        return next((found.index for arm in arms if (found := self.of(arm)) is not None), None)
+        return next((found for arm in arms if (found := self.of(arm)) is not None), None)
+
+    @property
+    def rules_index(self) -> Any:
+        """Features for the rules, or None."""
+        found = self.behind_rules
+        return found.index if found is not None else None
+
+    @property
+    def loaded_arms(self) -> dict[str, Loaded]:
+        """What is in memory for each arm of the plan that needs an artifact."""
+        arms = {name: self.of(self.arm(name)) for name in ("champion", "previous", "canary", "control")}
+        return {name: found for name, found in arms.items() if found is not None}
 
     @property
     def missing(self) -> list[str]:

@@ -65,6 +65,21 @@ def unpack(data: bytes, max_bytes: int = MAX_BUNDLE_BYTES) -> dict[str, bytes]:
     return bundle.files
 
 
+def parquet(frame: pd.DataFrame) -> bytes:
+    """A feature frame as it is stored; equal frames give equal bytes."""
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def unparquet(data: bytes, thing: str) -> pd.DataFrame:
+    """What `parquet` wrote. Raises TamperError for anything else."""
+    try:
+        return pq.read_table(io.BytesIO(data)).to_pandas()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise TamperError(thing, expected="Parquet", got=str(error)) from error
+
+
 class Bundle:
     """What an artifact holds: the model's own files, its manifest, made-up requests and the answers it gave to them,
     and the training reference that monitors compare with.
@@ -163,9 +178,7 @@ class Artifacts:
 
     def put_frame(self, frame: pd.DataFrame) -> Artifact:
         """Stores a feature frame as Parquet; equal frames give equal bytes."""
-        sink = io.BytesIO()
-        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), sink, compression="zstd")
-        return self.put(sink.getvalue())
+        return self.put(parquet(frame))
 
     def frame(self, features: FeatureSet) -> pd.DataFrame:
         """The frame of a feature set.
@@ -174,10 +187,7 @@ class Artifacts:
             NotFound, TamperError
         """
         data = self.get(Artifact(uri=features.uri, content=features.content, size_bytes=0))
-        try:
-            frame = pq.read_table(io.BytesIO(data)).to_pandas()
-        except (pa.ArrowInvalid, OSError) as error:
-            raise TamperError(f"features {features.uri}", expected="Parquet", got=str(error)) from error
+        frame = unparquet(data, f"features {features.uri}")
         if len(frame) != features.rows:
             raise TamperError(f"features {features.uri}", expected=f"{features.rows} rows", got=len(frame))
         return frame

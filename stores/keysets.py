@@ -29,6 +29,7 @@ TEMPLATES: Mapping[str, Template] = {
     "codes": lambda: aead.aead_key_templates.AES256_GCM,  # the reviewers' TOTP secrets
     "pseudonym": lambda: prf.prf_key_templates.HMAC_SHA256,
     "feedback": lambda: prf.prf_key_templates.HMAC_SHA256,  # prediction ids
+    "judged": lambda: prf.prf_key_templates.HMAC_SHA256,  # plans that a replica keeps
     "sign": lambda: signature.signature_key_templates.ED25519,
 }
 KMS_CLIENTS = {  # URI scheme -> module of tink.integration and its client
@@ -138,7 +139,7 @@ class Keysets:
 
 
 def rotate(home: Path, name: str, kms_key_uri: str = "") -> int:
-    """Rotates one keyset: "aead", "codes", "pseudonym", "feedback" or a signing key id.
+    """Rotates one keyset: "aead", "codes", "pseudonym", "feedback", "judged" or a signing key id.
 
     A new pseudonym key gives new pseudonyms (prefix p2_): rows of one person no longer join across the two.
     """

@@ -31,10 +31,11 @@ PSEUDONYM_BYTES = 16
 MAC_BYTES = 16
 HOLDINGS: Mapping[str, frozenset[str]] = {
     "ingest": frozenset({"aead", "pseudonym"}),
-    "serving": frozenset({"aead", "pseudonym", "feedback"}),
+    "serving": frozenset({"aead", "pseudonym", "feedback", "judged"}),
     "train": frozenset({"aead"}),
     "release": frozenset({"aead", "codes", "sign"}),
     "guard": frozenset({"sign"}),
+    "refresh": frozenset({"aead", "sign"}),
     "operator": frozenset({"sign"}),
     "reader": frozenset(),
 }
@@ -117,7 +118,7 @@ class Signer:
 
 
 class Vault:
-    """The keys of one holder: "guard", "release", "serving", "ingest", "train", "reader" or "operator:NAME"."""
+    """The keys of one holder of HOLDINGS; an operator is "operator:NAME"."""
 
     def __init__(self, holder: str, keysets: Keysets) -> None:
         self.holder = holder
@@ -180,6 +181,15 @@ class Vault:
         made = [bytes(key.compute(data, MAC_BYTES))[: len(mac)] for key in self._feedback_keys.all().values()]
         return len(mac) >= 8 and True in [hmac.compare_digest(mac, one) for one in made]
 
+    def judged_mac(self, data: bytes) -> bytes:
+        """What a replica puts beside a plan that it judged; nobody else can."""
+        return bytes(self._judged_keys.primary().compute(data, MAC_BYTES))
+
+    def judged_mac_valid(self, data: bytes, mac: bytes) -> bool:
+        """True for a MAC made with this or an older key."""
+        made = [bytes(key.compute(data, MAC_BYTES)) for key in self._judged_keys.all().values()]
+        return True in [hmac.compare_digest(mac, one) for one in made]
+
     def seal_code(self, reviewer: str, secret: str) -> str:
         """A reviewer's TOTP secret as text that the ledger may hold; bound to the reviewer."""
         return base64.b64encode(self._codes.encrypt(secret.encode(), _code_context(reviewer))).decode()
@@ -203,6 +213,10 @@ class Vault:
     @cached_property
     def _feedback_keys(self) -> Any:
         return self._handle("feedback").primitive(prf.PrfSet)
+
+    @cached_property
+    def _judged_keys(self) -> Any:
+        return self._handle("judged").primitive(prf.PrfSet)
 
     @cached_property
     def _pseudonym_key(self) -> tuple[int, Any]:

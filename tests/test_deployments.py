@@ -82,8 +82,9 @@ def test_each_cadence_a_model_can_have_is_scheduled_once() -> None:
     assert sorted(one["parameters"]["cadence"] for one in schedules("lifecycle")) == sorted(cadences)
 
 
-def test_the_monitor_looks_at_every_model_each_hour() -> None:
-    (hourly,) = schedules("monitor")
+@pytest.mark.parametrize("name", ["monitor", "refresh"])
+def test_every_model_is_watched_and_refreshed_each_hour(name: str) -> None:
+    (hourly,) = schedules(name)
     minute, *rest = hourly["cron"].split()
     assert (minute.isdigit(), rest) == (True, ["*"] * 4)
     assert "parameters" not in hourly

@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> Artifacts:
 
 @pytest.fixture
 def cache(tmp_path: Path, store: Artifacts) -> Cache:
-    return Cache(tmp_path / "cache", store)
+    return Cache(tmp_path / "cache", store, Vault.open(tmp_path, "serving"))
 
 
 def copy_of(tmp_path: Path, artifact: Artifact) -> Path:

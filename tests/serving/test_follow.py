@@ -278,7 +278,7 @@ def test_a_slow_artifact_does_not_delay_a_rollback(town: Town, monkeypatch: pyte
             free.wait(60)
         return real(arm, door)
 
-    monkeypatch.setattr("serving.follow.admit", slow)
+    monkeypatch.setattr("serving.admission.admit", slow)
     with inside(town) as service:
         service.ready()
         town.begin(town.candidate(2))
@@ -329,7 +329,7 @@ def test_what_a_row_or_a_client_raises_is_a_trouble_and_passes(
         return real_current(ledger, model)
 
     unreadable = threading.Event()
-    monkeypatch.setattr("serving.follow.admit", admit)
+    monkeypatch.setattr("serving.admission.admit", admit)
     monkeypatch.setattr("serving.follow.plans.current", current)
     with inside(town) as service:
         service.ready()

@@ -62,10 +62,10 @@ def test_keys_are_for_their_owner_only(tmp_path: Path) -> None:
     for holder in HOLDERS:
         Vault.open(tmp_path, holder)
     files = list((tmp_path / "vault").glob("*.json"))
-    assert len(files) == 7
+    assert len(files) == 9
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     public = [json.loads(path.read_text()) for path in (tmp_path / "vault" / "public").glob("*.json")]
-    assert {entry["key"] for entry in public} == {"guard", "release", "operator:ada"}
+    assert {entry["key"] for entry in public} == {"guard", "release", "refresh", "operator:ada"}
     assert "PRIVATE" not in json.dumps(public)
 
 
@@ -120,6 +120,7 @@ def test_a_holder_uses_its_own_keys_and_no_other(tmp_path: Path, holder: str) ->
         "pseudonym": lambda: vault.pseudonym("x"),
         "feedback": lambda: vault.feedback_mac(b"x"),
         "codes": lambda: vault.seal_code("ada", "x"),
+        "judged": lambda: vault.judged_mac(b"x"),
     }
     held = HOLDINGS[holder.partition(":")[0]]
     for key, use in uses.items():
@@ -144,13 +145,14 @@ class TestSignatures:
                 ring.verify("operator:ada", b"plan", broken)
 
     def test_a_key_id_tells_what_it_may_sign(self, tmp_path: Path) -> None:
-        for holder in ("guard", "release", "operator:ada"):
+        for holder in ("guard", "release", "refresh", "operator:ada"):
             Vault.open(tmp_path, holder)
         ring = Vault.open(tmp_path, "reader").verifier
-        assert ring.holders() == ("guard", "operator:ada", "release")
+        assert ring.holders() == ("guard", "operator:ada", "refresh", "release")
         allowed = {(key, act) for key in ring.holders() for act in ACTS if ring.allowed(key, act)}
-        operator = {("operator:ada", "plan"), ("operator:ada", "review")}
-        assert allowed == {("guard", "plan"), *operator, ("release", "plan"), ("release", "vote")}
+        operator = {("operator:ada", act) for act in ("plan", "review", "incident")}
+        flows = {("release", "plan"), ("release", "vote"), ("refresh", "snapshot")}
+        assert allowed == {("guard", "plan"), *operator, *flows}
         assert not ring.allowed("operator:eve", "plan")
 
     def test_an_operators_file_under_another_name_is_not_believed(self, tmp_path: Path) -> None:
