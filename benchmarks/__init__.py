@@ -13,8 +13,11 @@ HERE = Path(__file__).parent
 
 
 def questions() -> list[str]:
-    """The questions there are, by the files and folders here."""
-    return sorted(path.stem for path in HERE.iterdir() if path.stem[0] not in "._")
+    """The questions there are: the files and folders here that have a `main`."""
+    asking = {path.stem: path for path in HERE.glob("*.py")} | {
+        path.parent.name: path for path in HERE.glob("*/__init__.py")
+    }
+    return sorted(name for name, path in asking.items() if "\ndef main(" in path.read_text(encoding="utf-8"))
 
 
 def parts(folder: str) -> list[str]:

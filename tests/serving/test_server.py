@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from checks import plans as moves
+from errors import StackError
 from records import Answer
 from stores.journal import read
 from stores.ledger import counters
@@ -165,7 +166,7 @@ def test_more_than_it_may_have_at_once_is_told_to_come_back(town: Town, servers:
 
 def test_two_processes_cannot_be_one_replica(town: Town, servers: list[Server]) -> None:
     servers.append(Server(town).ready())
-    with pytest.raises(AssertionError, match="GROWNET_REPLICA"):
+    with pytest.raises(StackError, match="GROWNET_REPLICA"):
         Server(town)
     servers.append(Server(town, GROWNET_REPLICA="replica-2").ready())
 
@@ -187,7 +188,7 @@ def test_a_port_that_is_taken_is_one_line(town: Town, servers: list[Server]) -> 
     [({"GROWNET_REPLICA": "../etc"}, "GROWNET_REPLICA"), ({"GROWNET_DEMO": "1"}, "demo")],
 )
 def test_what_it_cannot_start_with_is_one_line(town: Town, environment: dict[str, str], said: str) -> None:
-    with pytest.raises(AssertionError) as caught:
+    with pytest.raises(StackError) as caught:
         Server(town, **environment)
     assert said in str(caught.value)
     assert "Traceback" not in str(caught.value)

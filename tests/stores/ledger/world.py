@@ -6,52 +6,31 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
+from benchmarks.home import GATES, NOON, REVIEWERS, ROLES, Home
 from checks import plans as moves
 from records import (
     Arm,
     Artifact,
     BallotSubject,
-    Decision,
     FeatureSet,
     ReleasePlan,
     Rollout,
-    RolloutGates,
     Ruling,
     Snapshot,
     Step,
     Verb,
     Version,
     Versions,
-    Vote,
     digest_of,
 )
-from stores.ledger import ballots, people, plans, rulings, votes
-from stores.ledger.engine import Ledger
-from stores.ledger.tables import Role
-from stores.vault import Signer, Vault, totp_secret
+from stores.ledger import plans, rulings, votes
 
+__all__ = ["GATES", "MODEL", "NOON", "REVIEWERS", "ROLES", "ROLLOUT", "World", "arm", "by_hand", "ruling", "subject"]
 MODEL = "recommendation"
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-ROLES = ("data_science_lead", "privacy_officer", "dev_ops")
-REVIEWERS = dict(zip(("ada", "ben", "cleo"), ROLES, strict=True))
-GATES = RolloutGates(
-    kpi="hit",
-    margin_fail=0.05,
-    margin_pass=0.05,
-    alpha=0.05,
-    max_error_rate=0.01,
-    max_late_rate=0.05,
-    min_requests=50,
-    missing_seconds=60,
-    attribution_seconds=0,
-)
 PERCENTS = (0.0, 5.0, 50.0, 100.0)
 ROLLOUT = Rollout(
     steps=tuple(Step(percent=percent, min_seconds=0, min_answers=0) for percent in PERCENTS),
@@ -133,18 +112,6 @@ def ruling(identity: str = "ruling-1", **changes: Any) -> Ruling:
     return replace(made, **changes)
 
 
-class Ledgers(dict[Role, Ledger]):
-    """A ledger of each role, opened when it is first asked for."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__()
-        self._url = url
-
-    def __missing__(self, role: Role) -> Ledger:
-        self[role] = Ledger.open(self._url, role)
-        return self[role]
-
-
 def by_hand(world: World, statement: str, *values: str) -> None:
     """What somebody does who owns the ledger's file: the triggers dropped, rows changed."""
     raw = sqlite3.connect(world.folder / "ledger.db")
@@ -155,56 +122,10 @@ def by_hand(world: World, statement: str, *values: str) -> None:
     raw.close()
 
 
-class World:
+class World(Home):
     """A ledger of every role and a vault of every holder, below one folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.url = folder, f"sqlite:///{folder}/ledger.db"
-        self.ledgers = Ledgers(self.url)
-        self.release = self.ledgers["release"]
-        self.secrets: dict[str, str] = {}
-        self._steps = 0
-
-    def signer(self, holder: str) -> Signer:
-        return Vault.open(self.folder, holder).signer
-
-    def enrol(self, people_to_enrol: dict[str, str] | None = None) -> None:
-        vault = Vault.open(self.folder, "release")
-        for name, role in (people_to_enrol or REVIEWERS).items():
-            self.secrets[name] = totp_secret()
-            sealed = vault.seal_code(name, self.secrets[name])
-            one = people.Reviewer(name=name, role=role, secret=sealed, enrolled_by="bootstrap", at=NOON)
-            people.add_reviewer(self.release, one, "release")
-
-    def ask(
-        self, about: BallotSubject, *, roles: Sequence[str] = ROLES, barred: tuple[str, ...] = ()
-    ) -> ballots.Ballot:
-        question = ballots.Question(
-            subject=about,
-            rollout=ROLLOUT,
-            page="# Recommendation",
-            required_roles=tuple(roles),
-            barred=barred,
-            opened_by="release",
-            opened_at=NOON,
-            expires_at=NOON + timedelta(hours=1),
-        )
-        return ballots.open_ballot(self.release, question)
-
-    def cast(
-        self, asked: ballots.Ballot, reviewer: str, decision: Decision = "yes", *, step: int = 0
-    ) -> ballots.Ballot:
-        self._steps += 1
-        vote = Vote(
-            ballot=asked.id,
-            subject=asked.subject.digest,
-            reviewer=reviewer,
-            role=REVIEWERS.get(reviewer, "dev_ops"),
-            decision=decision,
-            reason="looked at it",
-            cast_at=NOON + timedelta(seconds=self._steps),
-        )
-        return votes.record_vote(self.release, vote, step or self._steps, signer=self.signer("release"))
+    rollout = ROLLOUT
 
     def approved(self, number: int, base: int, *, freeze: bool = False) -> tuple[Arm, str]:
         """An arm that three people voted for, and the ballot's id."""
@@ -259,7 +180,3 @@ class World:
         while plan.canary is not None:
             plan = self.advance()
         return plan
-
-    def close(self) -> None:
-        for ledger in self.ledgers.values():
-            ledger.close()
