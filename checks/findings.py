@@ -81,12 +81,12 @@ def _frozen(case: Case) -> Found | None:
 
 
 def _missing(case: Case) -> Found | None:
+    """No label for too long. Before the first one the attribution window comes on top: none can be due yet."""
     silent = (case.seen.at - case.memory.progressed_at).total_seconds()
-    if silent <= case.gates.missing_seconds:
+    limit = case.gates.missing_seconds + (0 if case.now.matured else case.gates.attribution_seconds)
+    if silent <= limit:
         return None
-    return Found(
-        "missing", "hold", f"no answer matured for {silent:.0f} s; the limit is {case.gates.missing_seconds:.0f} s"
-    )
+    return Found("missing", "hold", f"no answer matured for {silent:.0f} s; the limit is {limit:.0f} s")
 
 
 def _unconfirmed(case: Case) -> Found | None:

@@ -10,11 +10,13 @@ Sources
   theorem 2.2 and its appendix on choosing rho; Howard, Ramdas, McAuliffe, Sekhon (2021) give the boundary itself.
 - The ratio is inverted after Fieller (1954): S(r) = arm - r * control is tested for each r, and the r not refused are
   the interval. The delta method is its limit; this form also holds while the control's sum is small.
+- As in the interval of Wilson (1927) for a share, the variance at r is never below the least that two hit-or-miss arms
+  with that ratio can have: arms that agreed so far would otherwise look certain to agree for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, inf, isfinite, log, sqrt
 from typing import Literal
@@ -37,7 +39,7 @@ class Effect:
 
     `size` is the number of answers the interval rests on (for a split form the harmonic size of the two arms), and
     `variance` the relative variance of one such answer, repeats of subjects included: the half-width is about
-    `multiplier(size) * sqrt(variance / size)`.
+    `multiplier(size) * sqrt(variance / size)`. At a distance d from no effect the variance is at least `least * d`.
     """
 
     effect: float | None
@@ -45,6 +47,7 @@ class Effect:
     high: float
     size: float
     variance: float
+    least: float = 0.0
 
 
 NOTHING = Effect(None, -inf, inf, 0.0, inf)
@@ -61,19 +64,32 @@ def multiplier(size: float, alpha: float, tuned_at: float) -> float:
     return sqrt(2.0 * (scaled + 1.0) / scaled * (0.5 * log(scaled + 1.0) - log(alpha)))
 
 
-def paired(arm: Array, control: Array, answers: int, *, alpha: float, tuned_at: float) -> Effect:
+@dataclass(frozen=True)
+class _Moments:
+    """What an interval is made of: sums or means of (arm, control), their variance and covariance (arm, both, control),
+    and the least variance of arm - r * control, by r * |1 - r|, for r (below, above) 1."""
+
+    sums: tuple[float, float]
+    squares: tuple[float, float, float]
+    least: tuple[float, float]
+
+
+def paired(arm: Array, control: Array, answers: int, *, alpha: float, tuned_at: float, unit: float = 1.0) -> Effect:
     """The effect when both arms were scored on the same requests.
 
     Args:
         arm: KPI sum of each bucket under the arm, shape (buckets,).
         control: the same requests under the control.
         answers: matured answers in all buckets.
+        unit: what a hit is worth; for a KPI that is not hit or miss, its mean square over its mean.
     """
     # buckets where either arm hit: fewer than those with answers, so the start is later rather than earlier
     filled = int(np.count_nonzero((arm != 0) | (control != 0)))
+    sums = float(arm.sum()), float(control.sum())
     return _fieller(
-        (float(arm.sum()), float(control.sum())),
-        (float(arm @ arm), float(arm @ control), float(control @ control)),
+        _Moments(
+            sums, (float(arm @ arm), float(arm @ control), float(control @ control)), (unit * sums[1], unit * sums[1])
+        ),
         float(answers) if filled >= MIN_BUCKETS and answers >= MIN_ANSWERS else 0.0,
         alpha,
         tuned_at,
@@ -117,11 +133,14 @@ def stratified(parts: Sequence[tuple[Array, Array, Array, Array]]) -> tuple[Side
     return Side(sums[0], sums[1], noise[0]), Side(sums[2], sums[3], noise[1])
 
 
-def split(arm: Side, control: Side, *, alpha: float, tuned_at: float) -> Effect:
+def split(arm: Side, control: Side, *, alpha: float, tuned_at: float, unit: float = 1.0) -> Effect:
     """The effect when each request was answered by one arm only.
 
     An arm's variance is never taken smaller than the control's would be at the arm's size: an arm that has not hit yet
     would otherwise look certain.
+
+    Args:
+        unit: as in `paired`.
     """
     sizes = float(arm.answers.sum()), float(control.answers.sum())
     filled = min(int(np.count_nonzero(one.answers)) for one in (arm, control))
@@ -134,7 +153,8 @@ def split(arm: Side, control: Side, *, alpha: float, tuned_at: float) -> Effect:
     spread_arm = max(_spread(arm), spread_control * arm.noise / control.noise)
     means = float(arm.totals.sum()) / sizes[0], float(control.totals.sum()) / sizes[1]
     squares = spread_arm / sizes[0] ** 2, 0.0, spread_control / sizes[1] ** 2
-    return _fieller(means, squares, size, alpha, tuned_at)
+    least = unit * means[1] * arm.noise / sizes[0] ** 2, unit * means[1] * control.noise / sizes[1] ** 2
+    return _fieller(_Moments(means, squares, least), size, alpha, tuned_at)
 
 
 def _spread(one: Side) -> float:
@@ -144,26 +164,40 @@ def _spread(one: Side) -> float:
     return float(rest @ rest) * len(rest) / (len(rest) - 1)
 
 
-def _fieller(
-    sums: tuple[float, float], squares: tuple[float, float, float], size: float, alpha: float, tuned_at: float
-) -> Effect:
-    """All ratios r with (arm - r control)^2 <= c^2 (squares of arm - r control): the roots of a quadratic in r."""
-    arm, control = sums
+def _fieller(seen: _Moments, size: float, alpha: float, tuned_at: float) -> Effect:
+    """All ratios r with (arm - r control)^2 <= c^2 (squares of arm - r control): the roots of a quadratic in r. And those
+    that the least variance lets through as well."""
+    (arm, control), squares = seen.sums, seen.squares
     if size <= 0 or control <= 0:
         return Effect(None, -inf, inf, size, inf)
     ratio = arm / control
     noise = squares[0] - 2 * ratio * squares[1] + ratio**2 * squares[2]
     variance = size * max(noise, 0.0) / control**2
-    reach = multiplier(size, alpha, tuned_at) ** 2
-    a = control**2 - reach * squares[2]
-    b = arm * control - reach * squares[1]
-    c = arm**2 - reach * squares[0]
+    square = multiplier(size, alpha, tuned_at) ** 2
+    a = control**2 - square * squares[2]
+    b = arm * control - square * squares[1]
+    c = arm**2 - square * squares[0]
     root = sqrt(max(b * b - a * c, 0.0))
-    if a > 0:
-        return Effect(ratio - 1, (b - root) / a - 1, (b + root) / a - 1, size, variance)
-    # the control cannot be told from zero: no ratio is too high, and some are too low if the arm can be told from it
-    low = (b - root) / a - 1 if a < 0 < c else -inf
-    return Effect(ratio - 1, low, inf, size, variance)
+    # where the control cannot be told from zero no ratio is too high, and some are too low if the arm can be told from it
+    low = (b - root) / a if a > 0 or (a < 0 < c) else -inf
+    high = (b + root) / a if a > 0 else inf
+    lows, highs = zip((low, high), *_least(seen, square), strict=True)
+    return Effect(ratio - 1, min(lows) - 1, max(highs) - 1, size, variance, size * max(seen.least) / control**2)
+
+
+def _least(seen: _Moments, square: float) -> Iterator[tuple[float, float]]:
+    """The ratios with (arm - r control)^2 <= c^2 r |1 - r| least, below 1 and above it: roots of a quadratic in r again."""
+    arm, control = seen.sums
+    for least, sign in zip(seen.least, (1.0, -1.0), strict=True):
+        more = sign * square * least
+        a, b, inner = control**2 + more, arm * control + more / 2, more * (arm * (control - arm) + more / 4)
+        if a == 0 or inner < 0:
+            continue
+        low, high = (b - sqrt(inner)) / a, (b + sqrt(inner)) / a if a > 0 else inf
+        if sign > 0 and low <= 1:
+            yield low, min(high, 1.0)
+        elif sign < 0 and high >= 1:
+            yield max(low, 1.0), high
 
 
 def decide(effect: Effect, margin_fail: float, margin_pass: float) -> Kpi:
@@ -209,24 +243,32 @@ def still_needed(
         return None
     if decide(effect, margin_fail, margin_pass) != "inconclusive":
         return 0
-    equal = answers_needed(effect.variance, margin_pass, alpha=alpha, tuned_at=tuned_at)
+    equal = answers_needed(_at(effect, margin_pass), margin_pass, alpha=alpha, tuned_at=tuned_at)
     if effect.low < 0 < effect.high and equal is not None and equal > effect.size:
         return ceil(equal - effect.size)
-    distance = max(effect.effect + margin_pass, -margin_fail - effect.effect)
-    there = answers_needed(effect.variance, distance, alpha=alpha, tuned_at=tuned_at)
+    passes = effect.effect + margin_pass >= -margin_fail - effect.effect
+    distance = effect.effect + margin_pass if passes else -margin_fail - effect.effect
+    variance = _at(effect, margin_pass if passes else margin_fail)
+    there = answers_needed(variance, distance, alpha=alpha, tuned_at=tuned_at)
     return None if there is None else max(ceil(there - effect.size), 1)
 
 
-def hit_variance(rate: float, *, agreement: float | None = None) -> float:
+def _at(effect: Effect, margin: float) -> float:
+    """The variance with which a margin is tested."""
+    return max(effect.variance, effect.least * margin)
+
+
+def hit_variance(rate: float, margin: float, *, agreement: float | None = None) -> float:
     """Relative variance of one answer for a KPI that is hit or miss at `rate`, for planning before any answer is there.
 
     Args:
+        margin: what is tested; arms that agree on all but so much of their hits are not told apart sooner than others.
         rate: hit rate of the control, above 0.
         agreement: correlation of the two arms' hits on the same request; None for a split form, where `size` is the
             harmonic size of the arms. Repeats of subjects are not in it: they make the true figure larger.
     """
     one = (1.0 - rate) / rate
-    return one if agreement is None else 2.0 * one * (1.0 - agreement)
+    return max(one if agreement is None else 2.0 * one * (1.0 - agreement), margin / rate)
 
 
 def sample_ratio(arm: Array, others: Array, share: float, *, alpha: float) -> tuple[float, float]:

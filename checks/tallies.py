@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import numpy as np
@@ -96,18 +96,33 @@ class Comparison:
         return round(more * max(self.matured / self.effect.size, 1.0))
 
 
-def compare(counters: Sequence[Counter], who: Sides, rollout: Rollout) -> Comparison:
+def compare(counters: Sequence[Counter], who: Sides, rollout: Rollout, now: datetime | None = None) -> Comparison:
     """The relative effect of the judged arm with its always-valid interval.
+
+    Where the arms are split, an hour counts when the attribution window of its last answer is over: labels of hits may come
+    first, and an hour of which only the hits are known makes every arm look alike. In pairs both arms are compared on the
+    same labels.
 
     Args:
         counters: rows of the rollout's salt; by hour where the arms are split.
+        now: event time; without it, that of the newest hour somebody answered in.
     """
     pair_role, pair_version = ("canary", who.arm.number) if who.role == "canary" else ("control", who.control.number)
     pairs = rows_of(counters, pair_role, pair_version)
     if are_paired(pairs):
         return _paired(pairs, who, rollout)
-    arm, control = rows_of(counters, who.role, who.arm.number), rows_of(counters, who.control_role, who.control.number)
+    due = _due(counters, rollout.gates.attribution_seconds, now)
+    arm, control = rows_of(due, who.role, who.arm.number), rows_of(due, who.control_role, who.control.number)
     return _split(arm, control, rollout)
+
+
+def _due(counters: Sequence[Counter], window: float, now: datetime | None) -> Sequence[Counter]:
+    """The rows of the hours that are over, attribution window included; all of them where there is none."""
+    now = now or max((row.hour for row in counters if row.answers), default=None)
+    if window <= 0 or now is None:
+        return counters
+    last = now - timedelta(hours=1, seconds=window)
+    return [row for row in counters if row.hour <= last]
 
 
 def are_paired(rows: Iterable[Counter]) -> bool:
@@ -119,7 +134,8 @@ def _paired(rows: Sequence[Counter], who: Sides, rollout: Rollout) -> Comparison
     own, other = by_bucket(rows, "total"), by_bucket(rows, "other_total")
     arm, control = (own, other) if who.role == "canary" else (other, own)
     matured = sum(row.matured for row in rows)
-    seen = sequential.paired(arm, control, matured, alpha=rollout.gates.alpha, tuned_at=tuned_at(rollout))
+    unit = _unit((row.total + row.other_total, row.squares + row.other_squares) for row in rows)
+    seen = sequential.paired(arm, control, matured, alpha=rollout.gates.alpha, tuned_at=tuned_at(rollout), unit=unit)
     return Comparison("paired", seen, matured, _mean(float(arm.sum()), matured), _mean(float(control.sum()), matured))
 
 
@@ -131,9 +147,16 @@ def _split(arm: Sequence[Counter], control: Sequence[Counter], rollout: Rollout)
     if hours:
         parts = [(*_of_hour(arm, hour), *_of_hour(control, hour)) for hour in hours]
         one, two = sequential.stratified(parts)
-        seen = sequential.split(one, two, alpha=rollout.gates.alpha, tuned_at=tuned_at(rollout))
+        unit = _unit((row.total, row.squares) for row in (*arm, *control))
+        seen = sequential.split(one, two, alpha=rollout.gates.alpha, tuned_at=tuned_at(rollout), unit=unit)
     means = _mean(sum(row.total for row in arm), matured), _mean(sum(row.total for row in control), others)
     return Comparison("split", seen, matured, *means)
+
+
+def _unit(sums: Iterable[tuple[float, float]]) -> float:
+    """What a hit is worth, from sums and sums of squares: 1 where the KPI is hit or miss."""
+    total, squares = (sum(column) for column in zip(*sums, strict=True))
+    return squares / total if total > 0 and squares > 0 else 1.0
 
 
 def _of_hour(rows: Sequence[Counter], hour: datetime) -> tuple[Array, Array]:
@@ -169,7 +192,7 @@ def sample_needed(rollout: Rollout, rate: float, agreement: float | None) -> int
         agreement: correlation of the two arms' hits on the same request (paired), or None (split).
     """
     gates = rollout.gates
-    variance = sequential.hit_variance(rate, agreement=agreement)
+    variance = sequential.hit_variance(rate, gates.margin_pass, agreement=agreement)
     return sequential.answers_needed(variance, gates.margin_pass, alpha=gates.alpha, tuned_at=tuned_at(rollout))
 
 

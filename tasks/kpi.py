@@ -45,7 +45,7 @@ def _compared(ledger: Ledger, plan: ReleasePlan, config: ModelConfig, line: Time
     rows = counters.totals(ledger, plan.model, plan.salt, by_hour=True)
     due = [row for row in rows if start <= row.hour < end and row.hour <= mature]
     alpha = gates.alpha / ceil(QUARTER / timedelta(hours=config.monitor.window_hours))
-    compared = tallies.compare(due, who, replace(plan.rollout, gates=replace(gates, alpha=alpha)))
+    compared = tallies.compare(due, who, replace(plan.rollout, gates=replace(gates, alpha=alpha)), line.now)
     effect = compared.effect
     figures = {
         "effect": effect.effect,

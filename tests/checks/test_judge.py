@@ -297,6 +297,17 @@ class TestMissing:
         guard.tick([])
         assert says(guard.tick([], seconds=61)) == ("missing", "hold")
 
+    def test_before_the_first_label_can_be_due_it_is_not_missed(self) -> None:
+        """The window is a day, the limit a minute: the clock of a rollout without a label runs out a minute after the day."""
+        rollout = replace(ROLLOUT, gates=replace(GATES, attribution_seconds=86_400))
+        guard = Guard(plan_at(0, rollout=rollout))
+        guard.tick([])
+        assert guard.tick([], seconds=86_400).action == "none"
+        assert says(guard.tick([], seconds=61)) == ("missing", "hold")
+        begun = Guard(plan_at(0, rollout=rollout))
+        begun.tick(pairs(SALT, 2, 100, GOOD))
+        assert says(begun.tick(pairs(SALT, 2, 100, GOOD), seconds=61)) == ("missing", "hold")
+
 
 class TestSampleRatio:
     def test_a_share_that_is_off_stops_a_rollout(self) -> None:

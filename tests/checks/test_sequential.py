@@ -132,6 +132,57 @@ def test_a_real_drop_is_found_and_a_good_arm_passes() -> None:
     assert false == 0
 
 
+def test_arms_that_agreed_so_far_are_not_certain_to_agree() -> None:
+    """An arm that loses a twentieth of the control's hits and nothing else: it may not have lost one of the first fifty."""
+    rng = np.random.default_rng(14)
+    runs, ticks, per_tick = 120, 40, 25
+    hits = rng.random((runs, ticks, per_tick)) < 0.3
+    bucket = rng.integers(0, BUCKETS, hits.shape)
+    sums = running(1.0 * (hits & (rng.random(hits.shape) < 0.95)), bucket), running(1.0 * hits, bucket)
+    wrong = {1.0: 0, 0.0: 0}  # by what a hit is worth: nothing switches the least variance off
+    for unit in wrong:
+        for r in range(runs):
+            seen = [
+                sequential.paired(
+                    sums[0][r, t], sums[1][r, t], (t + 1) * per_tick, alpha=ALPHA, tuned_at=TUNED, unit=unit
+                )
+                for t in range(ticks)
+            ]
+            wrong[unit] += any(sequential.decide(look, 0.05, 0.05) == "pass" for look in seen)
+    assert at_most(wrong[1.0], runs)
+    assert wrong[0.0] > 15
+
+
+def test_two_arms_that_always_agree_pass_when_so_many_hits_say_so() -> None:
+    """The least variance at a ratio of 0.95: 0.05 * 0.95 of the hits."""
+    size = 2000.0
+    needs = sequential.multiplier(size, ALPHA, TUNED) ** 2 * 0.95 / 0.05
+    for hits, passes in ((needs * 0.99, False), (needs * 1.01, True)):
+        same = np.full(BUCKETS, hits / BUCKETS)
+        seen = sequential.paired(same, same, int(size), alpha=ALPHA, tuned_at=TUNED)
+        assert seen.effect == 0
+        assert (sequential.decide(seen, 0.05, 0.05) == "pass") == passes
+        worth = sequential.paired(same * 7, same * 7, int(size), alpha=ALPHA, tuned_at=TUNED, unit=7.0)
+        assert (worth.low, worth.high) == pytest.approx((seen.low, seen.high))
+    need = sequential.still_needed(
+        sequential.paired(same / 2, same / 2, int(size / 2), alpha=ALPHA, tuned_at=TUNED),
+        0.05,
+        0.05,
+        alpha=ALPHA,
+        tuned_at=TUNED,
+    )
+    assert need is not None
+    assert need > size / 2
+
+
+def test_a_split_kpi_near_one_is_not_certain_because_nobody_missed_yet() -> None:
+    full = side(np.full(BUCKETS, 1.0), np.full(BUCKETS, 1.0))
+    seen = sequential.split(full, full, alpha=ALPHA, tuned_at=TUNED)
+    assert seen.low < -0.04
+    many = side(np.full(BUCKETS, 100.0), np.full(BUCKETS, 100.0))
+    assert sequential.split(many, many, alpha=ALPHA, tuned_at=TUNED).low > -0.002
+
+
 def split_looks(world: World, share: float, runs: int, ticks: int, per_tick: int, seed: int) -> int:
     """Runs of a split rollout (subjects fall to one arm) whose interval ever leaves the truth."""
     rng = np.random.default_rng(seed + 1)
@@ -188,7 +239,7 @@ def test_an_arm_without_a_hit_is_not_certain_in_a_split() -> None:
 def test_the_interval_is_fiellers_and_agrees_with_the_delta_method_when_the_sample_is_large() -> None:
     rng = np.random.default_rng(4)
     control = rng.poisson(300, BUCKETS).astype(float)
-    arm = control * 0.9 + rng.normal(0, 5, BUCKETS)
+    arm = control * 0.9 + rng.normal(0, 15, BUCKETS)
     seen = sequential.paired(arm, control, 200_000, alpha=ALPHA, tuned_at=TUNED)
     ratio = arm.sum() / control.sum()
     error = np.sqrt(((arm - ratio * control) ** 2).sum()) / control.sum()
@@ -226,7 +277,7 @@ def test_an_arm_far_above_a_control_near_zero_passes_though_its_effect_has_no_up
 
 
 def test_the_sample_needed_leaves_room_for_chance_beside_the_half_width() -> None:
-    variance = sequential.hit_variance(0.3, agreement=0.7)
+    variance = sequential.hit_variance(0.3, 0.05, agreement=0.7)
     need = sequential.answers_needed(variance, 0.05, alpha=ALPHA, tuned_at=TUNED)
     assert need is not None
 

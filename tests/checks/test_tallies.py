@@ -82,6 +82,38 @@ def test_a_split_model_is_compared_hour_by_hour(second: ReleasePlan) -> None:
     assert found.effect.high < 0.2
 
 
+def test_an_hour_of_a_split_model_counts_when_its_last_label_is_due(second: ReleasePlan) -> None:
+    """Hits are told at once and misses after two hours: of the newest hours only hits are known, whoever answered."""
+    rows = []
+    for hours in range(6):
+        hour, whole = HOUR + timedelta(hours=hours), hours < 3
+        for arm, version, rate in (("canary", 2, 0.1), ("champion", 1, 0.3)):
+            known = split("salt", arm, version, 2000, rate, hour=hour, seed=hours + version)
+            rows += known if whole else [replace(one, matured=int(one.total)) for one in known]
+    rollout = replace(ROLLOUT, gates=replace(GATES, attribution_seconds=7200))
+    fair = tallies.compare(rows, judged(second), rollout)
+    assert fair.matured == 6000
+    assert fair.effect.high < -0.4
+    new = [row for row in rows if row.hour >= HOUR + timedelta(hours=3)]
+    eager = tallies.compare(new, judged(second), ROLLOUT)
+    assert (eager.kpi, eager.control_kpi) == (1.0, 1.0)
+    assert eager.effect.low > -0.05  # it would pass
+    assert tallies.compare(new, judged(second), rollout).matured == 0
+    later = tallies.compare(rows, judged(second), rollout, HOUR + timedelta(hours=4))
+    assert later.matured == 4000  # only what was due by then
+    assert tallies.compare(rows[:1], judged(second), rollout).matured == 0
+
+
+def test_what_a_hit_is_worth_comes_from_the_rows(second: ReleasePlan) -> None:
+    """A KPI in cents is judged as the same KPI in euros."""
+    euros = pairs("salt", 2, 2000, (0.3, 0.3))
+    worth = {"total": 100, "other_total": 100, "squares": 1e4, "other_squares": 1e4, "cross": 1e4}
+    cents = [replace(row, **{name: getattr(row, name) * by for name, by in worth.items()}) for row in euros]
+    ends = [tallies.compare(rows, judged(second), ROLLOUT).effect for rows in (euros, cents)]
+    assert ends[0].low < 0 < ends[0].high
+    assert (ends[1].low, ends[1].high) == pytest.approx((ends[0].low, ends[0].high))
+
+
 def test_nothing_counted_is_no_comparison(second: ReleasePlan) -> None:
     found = tallies.compare([], judged(second), ROLLOUT)
     assert (found.matured, found.kpi, found.effect.effect, found.needed(ROLLOUT)) == (0, None, None, None)
