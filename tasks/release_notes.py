@@ -18,7 +18,7 @@ from tasks.sheet import table
 from tasks.story import Chapter, Story
 from tasks.telling import flat, shown, timeline, votes
 
-DEMO = "From a run of `grownet demo`: the reviewers are made up, and so are the faults, the drift and all data after the bundled data end. Gates, votes, figures and times are what that run measured and did."
+DEMO = "From a house that is marked as a demo, such as that of `grownet demo` or of a benchmark: the reviewers are made up, and so are any faults, drift and data after the bundled data end. Gates, votes, figures and times are what that run measured and did."
 VALUE = 120  # characters of a parameter's value
 
 
