@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from errors import GrownetError, InputError, NotFound, RoleRefused, UsageError
@@ -69,8 +70,9 @@ class Checks:
 
     def __init__(self, service: Service) -> None:
         limits = service.house.limits
-        self.patience = Patience()
-        self.places = Places(limits.max_concurrency, limits.retry_after_seconds)
+        self.patience = Patience(limits.body_seconds)
+        shed = partial(service.house.metrics.count, "shed", "concurrency")
+        self.places = Places(limits.max_concurrency, limits.retry_after_seconds, shed)
         self._ring, self._max_body = service.ring, limits.max_body_bytes
 
     def allowed(self, authorization: str, model: str, *scopes: Scope) -> ApiKey:

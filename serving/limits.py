@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 from errors import UsageError
 from serving.house import unavailable
 from serving.wire import Refusal
 
-BODY_SECONDS = 10.0  # a client that sends slower than this is let go
 CLOSE = ((b"connection", b"close"),)
 
 
 class Places:
-    """Room for `most` calls; one more is told to come back. `with places:` takes one."""
+    """Room for `most` calls; one more is told to come back, and `shed` is called. `with places:` takes one."""
 
-    def __init__(self, most: int, retry_after: int) -> None:
+    def __init__(self, most: int, retry_after: int, shed: Callable[[], None]) -> None:
         self.taken = 0
-        self._most, self._retry_after = most, retry_after
+        self._most, self._retry_after, self._shed = most, retry_after, shed
 
     def __enter__(self) -> None:
         if self.taken >= self._most:
+            self._shed()
             raise unavailable("the service", f"{self.taken} requests under way", self._retry_after)
         self.taken += 1
 
@@ -31,12 +32,13 @@ class Places:
 
 
 class Patience:
-    """Lets go of clients that send too slowly, with 408. `with patience:` around the reading of a body.
+    """Lets go of clients whose body takes longer than `seconds`, with 408. `with patience:` around the reading of it.
 
     One look a second at all of them: a timer for each request (or asyncio.timeout) would cost more than decoding it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
         self._since: dict[asyncio.Task[Any], float] = {}
         self._expired: set[asyncio.Task[Any]] = set()
 
@@ -49,11 +51,11 @@ class Patience:
         if task in self._expired:
             self._expired.discard(task)
             task.uncancel()
-            raise Refusal(408, UsageError("body", expected=f"within {BODY_SECONDS:g} s", got="less"), CLOSE)
+            raise Refusal(408, UsageError("body", expected=f"within {self._seconds:g} s", got="less"), CLOSE)
 
     def look(self) -> None:
         """Looks once, and again in a second."""
-        long_ago = time.monotonic() - BODY_SECONDS
+        long_ago = time.monotonic() - self._seconds
         for task in [task for task, since in self._since.items() if since < long_ago]:
             self._expired.add(task)
             task.cancel()

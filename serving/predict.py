@@ -106,8 +106,9 @@ async def predict(
         waiting = house.recent.add(line.prediction_id, Waiting(place=place))
         if line.salt and not line.override:
             pairs.score_beside(pairs.Live(house, desk, ask.view, line, one.request, waiting))
-        _measure(house, line, result)
-    house.metrics.seconds(desk.name, time.monotonic() - ask.begun)
+        if result.failed is not None:
+            _count_failed(house, line, result.failed)
+    house.metrics.answered(lines, time.monotonic() - ask.begun)
     return [_reply(line, result) for line, result in zip(lines, given, strict=True)]
 
 
@@ -254,11 +255,9 @@ def _written(house: House, lines: list[Answer]) -> list[Place]:
         raise unavailable("journal", str(error), 5, "free the disk of this replica") from error
 
 
-def _measure(house: House, line: Answer, given: Given) -> None:
-    house.metrics.count("answers", line.model, line.arm, line.override)
-    if given.failed is not None:
-        kind = "arm_late" if line.override == "deadline" else "arm_errors"
-        house.metrics.count(kind, line.model, given.failed.arm)
+def _count_failed(house: House, line: Answer, failed: Choice) -> None:
+    kind = "arm_late" if line.override == "deadline" else "arm_errors"
+    house.metrics.count(kind, line.model, failed.arm, str(failed.version))
 
 
 def _reply(line: Answer, given: Given) -> Reply:

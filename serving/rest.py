@@ -11,18 +11,23 @@ import asyncio
 import logging
 import re
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from errors import GrownetError, NotFound, UsageError
+from serving import gauges
+from serving.access import AccessLog
 from serving.calls import JSON, TEXT, Call, Checks, Handler, Message, Receive, Send, Sent, told
 from serving.feedback import take
 from serving.house import unavailable
+from serving.metrics import merged
 from serving.oip import Protocol
 from serving.oip_routes import OipRoutes
 from serving.predict import predict
 from serving.service import Service
+from serving.siblings import Siblings
 from serving.wire import Refusal
 
 if TYPE_CHECKING:
@@ -35,11 +40,20 @@ FAILED = GrownetError("the service", got="an error of its own, which is in its l
 encode = msgspec.json.Encoder().encode
 
 
+class Edge(NamedTuple):
+    """What the process around the application lends it."""
+
+    siblings: Siblings
+    access: AccessLog | None = None
+    connections: Callable[[], int] = int  # none are counted
+
+
 class App:
     """The ASGI application of one replica."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, edge: Edge | None = None) -> None:
         self._service, self._limits = service, service.house.limits
+        self._edge = edge or Edge(Siblings(service.house.home, service.house.replica))
         self._checks = Checks(service)
         self._global: dict[str, Handler] = {
             "healthz": self._healthz, "readyz": self._readyz, "metrics": self._metrics,
@@ -55,7 +69,8 @@ class App:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            route, reply = "none", None
+            route, reply, call = "none", None, None
+            begun = time.perf_counter()
             try:
                 route, handler, call = self._route(scope, receive)
                 reply = await handler(call)
@@ -67,6 +82,8 @@ class App:
                 log.exception("%s %s failed", scope["method"], route, exc_info=error)
                 reply = _refused(scope, told(FAILED))
             self._service.house.metrics.count("replies", route, str(reply.status))
+            if self._edge.access is not None:
+                self._edge.access.note(scope, route, call, reply, begun)
             await _send(send, reply)
 
     def _route(self, scope: Message, receive: Receive) -> tuple[str, Handler, Call]:
@@ -105,7 +122,10 @@ class App:
         key = self._checks.allowed(call.header(b"authorization"), call.model, "feedback")
         desk = self._service.desk(call.model)
         when = self._checks.event_time(call.header(b"x-event-time"), key, call.model)
-        given = desk.forms.feedback(await self._checks.body(call))
+        body = await self._checks.body(call)
+        given = desk.forms.feedback(body)
+        if author := self._edge.siblings.author(given[0], call):
+            return await self._edge.siblings.forward(author, f"/{desk.name}/feedback", call, body)
         with self._checks.places:
             return Sent(200, encode(await take(self._service.house, desk, key.id, given, when)))
 
@@ -144,16 +164,17 @@ class App:
         body = encode({"ready": ready, "degraded": service.degraded, "revisions": revisions})
         return Sent(200 if ready else 503, body)
 
-    async def _metrics(self, _: Call) -> Sent:
-        house, desks = self._service.house, self._service.desks.values()
-        journal = house.journal
-        gauges = {
-            "journal_bytes": ("Written since the start.", float(journal.bytes_written)),
-            "journal_fsync_failures": ("Since the start.", float(journal.fsync_failures)),
-            "break_glass": ("1 while a file forces the rules.", float(bool(house.forced))),
-            "under_way": ("Requests being answered.", float(self._checks.places.taken)),
-        }
-        return Sent(200, house.metrics.page(desks, gauges), TEXT)
+    async def _metrics(self, call: Call) -> Sent:
+        """The whole set's when it comes from outside, this worker's for a sibling."""
+        siblings = self._edge.siblings
+        others = await siblings.pages(call)
+        own = await asyncio.to_thread(self._page, others)
+        return Sent(200, merged([own, *others.values()]) if others else own, TEXT)
+
+    def _page(self, others: dict[str, bytes]) -> bytes:
+        now = gauges.metrics(self._service, self._checks.places.taken, self._edge.connections())
+        house = self._service.house
+        return house.metrics.page(house.replica, [*now, self._edge.siblings.up(others)])
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -165,6 +186,7 @@ class App:
         await receive()
         for face in self.faces:
             await face.stop()
+        await self._edge.siblings.close()
         await asyncio.to_thread(self._service.close)
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -12,18 +12,19 @@ from tests.serving.town import NAME, Town
 
 
 def test_a_place_is_given_back_whatever_happens_in_it() -> None:
-    places = Places(2, retry_after=7)
+    shed: list[str] = []
+    places = Places(2, 7, lambda: shed.append("one"))
     with places, places:
         with pytest.raises(Refusal) as caught, places:
             pass
         assert (caught.value.status, caught.value.headers) == (503, ((b"retry-after", b"7"),))
     with pytest.raises(ZeroDivisionError), places:
         raise ZeroDivisionError
-    assert places.taken == 0
+    assert (places.taken, shed) == (0, ["one"])
 
 
-def test_a_client_that_sends_too_slowly_is_let_go(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.limits.BODY_SECONDS", 0.2)
+def test_a_client_that_sends_too_slowly_is_let_go(town: Town) -> None:
+    town.configure({"body_seconds": 0.2})
 
     async def slowly(service: Inside, sent: list[Any]) -> None:
         service.app._checks.patience.look()

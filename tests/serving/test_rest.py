@@ -191,14 +191,21 @@ def test_health_readiness_and_metrics(server: Server, key: str) -> None:
     reply = server.http.get("/metrics")
     assert reply.headers["content-type"].startswith("text/plain")
     for line in (
-        'grownet_replies_total{route="predict",status="422"}',
-        'grownet_answers_total{arm="champion",model="recommendation",override=""}',
-        'grownet_answer_seconds_bucket{le="+Inf",model="recommendation"}',
-        'grownet_plan_revision{model="recommendation"} 3.0',
-        'grownet_plan_age_seconds{model="recommendation"}',
+        'grownet_replies_total{replica="replica-1",route="predict",status="422"}',
+        'grownet_answers_total{arm="champion",model="recommendation",override="",replica="replica-1",version="1"}',
+        'grownet_answer_seconds_bucket{arm="champion",le="+Inf",model="recommendation",replica="replica-1",version="1"}',
+        'grownet_plan_revision{model="recommendation",replica="replica-1"} 3.0',
+        'grownet_plan_age_seconds{model="recommendation",replica="replica-1"}',
         'grownet_loaded{arm="champion",artifact="',
-        "grownet_journal_bytes ",
-        'grownet_beside_total{model="recommendation",result="done"}',
+        'grownet_ready{replica="replica-1"} 1.0',
+        "grownet_journal_written_bytes_total{",
+        "grownet_journal_unsynced_bytes{",
+        "grownet_journal_oldest_seconds{",
+        "process_cpu_seconds_total{",
+        "process_resident_memory_bytes{",
+        "grownet_build_info{",
+        'grownet_worker_up{replica="replica-1",worker="replica-1"} 1.0',
+        'grownet_beside_total{model="recommendation",replica="replica-1",result="done"}',
     ):
         assert line in reply.text, line
 
