@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from errors import GrownetError, NotFound, UsageError
-from serving import gauges
+from serving import arrow, formats, gauges
 from serving.access import AccessLog
 from serving.calls import JSON, TEXT, Call, Checks, Handler, Message, Receive, Send, Sent, told
 from serving.feedback import take
@@ -113,9 +113,15 @@ class App:
         desk = self._service.desk(call.model)
         when = self._checks.event_time(call.header(b"x-event-time"), key, call.model)
         body = await self._checks.body(call)
-        requests, many = desk.forms.requests(body)
+        kind = call.headers.get(b"content-type")
         with self._checks.places:
+            if kind in formats.JSON_KINDS:
+                requests, many = desk.forms.requests(body)
+            else:
+                requests, many = await formats.requests(kind, desk, body)
             answers = await predict(self._service.house, desk, requests, when, call.version)
+        if arrow.KIND in call.headers.get(b"accept", b""):
+            return await formats.sent(answers)
         return Sent(200, encode({"model": desk.name, "answers": answers} if many else answers[0]))
 
     async def _feedback(self, call: Call) -> Sent:
@@ -123,6 +129,7 @@ class App:
         desk = self._service.desk(call.model)
         when = self._checks.event_time(call.header(b"x-event-time"), key, call.model)
         body = await self._checks.body(call)
+        formats.refuse_other(call.headers.get(b"content-type"))
         given = desk.forms.feedback(body)
         if author := self._edge.siblings.author(given[0], call):
             return await self._edge.siblings.forward(author, f"/{desk.name}/feedback", call, body)

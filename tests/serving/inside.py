@@ -73,11 +73,16 @@ class Inside:
 
     def call(self, path: str, body: Any, method: str = "POST", **headers: str) -> tuple[int, Any]:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        status, reply = self.send(path, data, method, **headers)
+        return status, json.loads(reply)
+
+    def send(self, path: str, body: bytes, method: str = "POST", **headers: str) -> tuple[int, bytes]:
+        """As `call`, bytes in and out."""
         given = {"authorization": f"Bearer {self.key}", **headers}
-        future = asyncio.run_coroutine_threadsafe(self._call(f"/{NAME}/{path}", data, method, given), self.loop)
+        future = asyncio.run_coroutine_threadsafe(self._send(f"/{NAME}/{path}", body, method, given), self.loop)
         return future.result(timeout=30)
 
-    async def _call(self, path: str, body: bytes, method: str, headers: dict[str, str]) -> tuple[int, Any]:
+    async def _send(self, path: str, body: bytes, method: str, headers: dict[str, str]) -> tuple[int, bytes]:
         sent: list[Any] = []
 
         async def receive() -> dict[str, Any]:
@@ -88,7 +93,7 @@ class Inside:
 
         raw = [(key.replace("_", "-").encode(), value.encode()) for key, value in headers.items()]
         await self.app({"type": "http", "method": method, "path": path, "headers": raw}, receive, send)
-        return sent[0]["status"], json.loads(sent[1]["body"])
+        return sent[0]["status"], sent[1]["body"]
 
     def journal(self) -> list[Entry]:
         folder = self.service.house.journal.folder
