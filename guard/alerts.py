@@ -21,7 +21,7 @@ NEXT = {
     "refused_artifact": "Compare the artifact in the store with its digest; find out who wrote it. Train a new candidate.",
     "errors": "Read the service's log for the version named; train or build a new candidate. The hash is rejected for good.",
     "late": "See what slowed the version named (size, features, host). The hash is rejected for good.",
-    "kpi_drop": "Explain the drop: cause, evidence, a second person. Until then it counts as unexplained.",
+    "kpi_drop": "Explain the drop: cause, evidence, a second person (`grownet incident`). Until then it counts as unexplained.",
     "missing": "Find out why no feedback arrives (senders, keys, outcome delay), then `grownet release resume` by vote.",
     "sample_ratio": "Look for requests that miss an arm (retries, bots, replicas on another plan); nothing advances until then.",
     "both_bad": "Both arms fail alike, so it is not the release: look at hosts and inputs. `grownet release fallback` is there.",
@@ -29,8 +29,14 @@ NEXT = {
 OWNED_BY_DEPLOY = {"refused_artifact", "errors", "late", "both_bad"}
 
 
-def of_verdict(verdict: GuardVerdict, plan: ReleasePlan, defaults: Defaults, done: str) -> OutboxEvent:
-    """The alert of a verdict that needs people: once for each state of a step."""
+def of_verdict(
+    verdict: GuardVerdict, plan: ReleasePlan, defaults: Defaults, done: str, incident: str = ""
+) -> OutboxEvent:
+    """The alert of a verdict that needs people: once for each state of a step.
+
+    Args:
+        incident: id of the one that it opens.
+    """
     state = state_of(verdict)
     back = verdict.action == "rollback"
     title = f"{_arm(verdict, plan)} taken back: {_words(state)}" if back else f"{_arm(verdict, plan)}: {_words(state)}"
@@ -41,7 +47,7 @@ def of_verdict(verdict: GuardVerdict, plan: ReleasePlan, defaults: Defaults, don
         title=title,
         body=AlertBody(
             what=verdict.reason,
-            evidence=evidence(verdict),
+            evidence=evidence(verdict) | ({"incident": incident} if incident else {}),
             done=done,
             owner=owner(state, defaults),
             next=NEXT[state],

@@ -96,6 +96,9 @@ def _says(verdict: GuardVerdict) -> tuple[object, ...]:
 def _act(hand: Hand, view: View, verdict: GuardVerdict, ruling: Ruling | None) -> None:
     plan = view.plan
     done = _done(verdict, plan)
+    incident = incident_of(verdict, view, hand.defaults, done) if verdict.action == "rollback" else None
+    told = verdict.action in {"rollback", "hold"}
+    alert = alerts.of_verdict(verdict, plan, hand.defaults, done, incident.id if incident else "") if told else None
     moved = plans.change(
         hand.ledger,
         plan.model,
@@ -104,10 +107,8 @@ def _act(hand: Hand, view: View, verdict: GuardVerdict, ruling: Ruling | None) -
         actor=ACTOR,
         expected_revision=plan.revision,
         epoch=hand.epoch,
-        events=[alerts.of_verdict(verdict, plan, hand.defaults, done)]
-        if verdict.action in {"rollback", "hold"}
-        else [],
-        incident=incident_of(verdict, view, hand.defaults, done) if verdict.action == "rollback" else None,
+        events=[alert] if alert is not None else [],
+        incident=incident,
         ruling=ruling,
     )
     log.info("%s revision %d: %s", plan.model, moved.revision, done)

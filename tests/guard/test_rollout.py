@@ -120,6 +120,7 @@ def test_a_failing_canary_is_taken_back_with_incident_and_alert(town: Town, kind
     assert (alert.level, alert.name) == ("critical", "grownet.alert.critical")
     assert "60 of the last 100" in alert.body["what"]
     assert f"revision {plan.revision}" in alert.body["done"]
+    assert alert.body["evidence"]["incident"] == incident.id
     assert alert.body["owner"] == "platform@example.org"
     assert alert.body["link"] == f"grownet release show {MODEL}"
 

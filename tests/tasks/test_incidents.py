@@ -137,6 +137,7 @@ def test_an_incident_tells_what_it_knows(house: Settings) -> None:
 def test_a_note_that_was_changed_is_not_believed(house: Settings) -> None:
     note(house, "i1", "called the supplier", "olga", utc_now())
     by_hand(house, "UPDATE incident_entries SET payload = replace(payload, 'called', 'paid')")
-    for look in (lambda: show(house, "i1"), lambda: verify_audit(house)):
-        with pytest.raises(TamperError, match="entry i1/1"):
-            look()
+    with pytest.raises(TamperError, match="entry i1/1"):
+        show(house, "i1")
+    with pytest.raises(TamperError, match="entry i1/1"):
+        verify_audit(house)
