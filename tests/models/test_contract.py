@@ -18,9 +18,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from checks.freshness import refuse_unlike
 from errors import ConfigError, TamperError
 from models.contract import Decided, Model, Proposal, configure, feature_digest, names
+from serving.mapped import mapped
+from stores.artifacts import Artifacts, parquet
+from stores.vault import Vault
 from tasks.reference import SAID
+from tasks.trial import Trial
 
 if TYPE_CHECKING:
     from tests.models.conftest import Case
@@ -357,3 +362,30 @@ def test_the_future_changes_no_request_of_the_past(case: Case) -> None:
     assert then
     now = {(one.time, msgspec.json.encode(one.request)) for one in case.past}
     assert {(one.time, msgspec.json.encode(one.request)) for one in then} <= now
+
+
+def served(case: Case, folder: Path) -> pd.DataFrame:
+    """The snapshot of `as_of` as a replica has it: cut off from all rows there are, later ones too, by the flow that
+    refreshes; through the store, encrypted, and out of the sealed mapping."""
+    trial = Trial(model=case.model, tables=case.tables, times=case.times, params=case.params, seed=case.config.seed)
+    refresh, replica = (Vault.open(folder, holder) for holder in ("refresh", "serving"))
+    stored = Artifacts(str(folder), refresh.encrypt, refresh.decrypt).put(parquet(trial.features(case.as_of)))
+    return mapped(Artifacts(str(folder), replica.encrypt, replica.decrypt).get(stored), "features")
+
+
+def test_the_service_computes_for_a_subject_what_training_did(case: Case, tmp_path: Path) -> None:
+    """No skew: the same rows, and the same view and answer of every request of the four weeks before."""
+    frame = served(case, tmp_path)
+    pd.testing.assert_frame_equal(frame, case.features)
+    refuse_unlike(case.name, frame, case.features)
+    asked = [*case.model.example(), *(one.request for one in case.past[-200:])]
+    assert len(asked) > 20
+    ours, theirs = case.model.index(frame), case.model.index(case.features)
+    pd.testing.assert_frame_equal(case.model.observe(ours, asked), case.model.observe(theirs, asked))
+    proposals = case.model.predict(case.fitted, ours, asked)
+    assert proposals == case.model.predict(case.fitted, theirs, asked)
+    assert case.model.rules(ours, asked) == case.model.rules(theirs, asked)
+    decided = case.model.decide(proposals, asked, ours, case.policy)
+    assert decided == case.model.decide(proposals, asked, theirs, case.policy)
+    week = case.model.build(case.tables, case.as_of - timedelta(days=7), case.params)
+    assert not week.equals(case.features)  # at another moment it would be seen

@@ -43,7 +43,7 @@ def test_the_frame_is_what_pandas_reads_and_lies_in_a_read_only_mapping() -> Non
     for name in ("number", "share"):
         address = frame[name].to_numpy().__array_interface__["data"][0]
         assert start <= address < end, name
-    buffers = [one for one in frame["text"].array.__arrow_array__().chunks[0].buffers() if one is not None]  # type: ignore[attr-defined]  # of Arrow's own arrays
+    buffers = [one for one in frame["text"].array.__arrow_array__().chunks[0].buffers() if one is not None]
     assert buffers
     assert all(start <= one.address < end for one in buffers)
     with pytest.raises(ValueError, match="read-only"):
