@@ -282,6 +282,12 @@ class ServiceConfig(Strict):
     max_age_seconds: Seconds  # a plan not confirmed for longer drops its canary
     fsync_seconds: Seconds
     segment_bytes: int = Field(ge=4096)
+    segment_seconds: Seconds  # a segment of the journal that is older is sealed, so that quiet replicas ship
+    journal_reserve_bytes: int = Field(ge=0)  # of the disk, held back for when it is full; 0: none
+    journal_full: Literal["rules", "refuse"]  # once the reserve is used up, too
+    journal_keep_seconds: Seconds  # what was shipped stays on the replica's disk for so long
+    ship_seconds: Seconds  # between two passes of `grownet ship --follow`
+    compact_files: int = Field(ge=2)  # a day of a model with more files in the lake is made few of
     max_body_bytes: int = Field(ge=1024)
     body_seconds: float = Field(gt=0)  # a body must be there by then
     header_seconds: float = Field(gt=0)  # as must a request's headers, or anything at all on a new connection
@@ -298,7 +304,9 @@ class ServiceConfig(Strict):
     access_log_share: Share  # of the requests; 0 is off
     access_log_addresses: bool  # a client's address is personal data
     shadow_queue: int = Field(ge=1)
-    feature_sample_share: Share
+    features_per_second: float = Field(ge=0)  # up to so many answers a second keep their features, above so many
+    feedback_per_minute: int = Field(ge=1)  # from one key; more is told to come back
+    feedback_per_subject: int = Field(ge=1)  # a minute, from one key about one subject
     trip_errors: int = Field(ge=1)  # errors of an arm within trip_window_seconds that make a replica drop it
     trip_window_seconds: Seconds
 

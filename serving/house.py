@@ -18,9 +18,12 @@ from errors import GrownetError
 from records import ReleasePlan
 from serving.answer import Choice
 from serving.metrics import Metrics
+from serving.quota import Quota
+from serving.sampling import Sampling
+from serving.shelf import Shelf
 from serving.wire import Refusal
 from stores.journal import Journal
-from stores.lookup import Located
+from stores.lookup import Found, Located
 from stores.segments import Place
 from stores.vault import Vault
 
@@ -30,11 +33,12 @@ REMEMBERED = 200_000  # answers whose feedback is matched without reading the jo
 class Waiting(msgspec.Struct):
     """An answer that may get feedback. `pending`: a score beside it is still to come."""
 
-    place: Place
+    place: Place | None  # None: it is `shipped`, and not on this disk any more
     paired: Place | None = None
     pending: bool = False
     fed: bool = False
     outcome: Any = None  # feedback that came before the score beside it
+    shipped: Found | None = None
 
 
 class Recent:
@@ -66,6 +70,9 @@ class House:
         self.home, self.replica, self.journal, self.vault = settings.home, settings.replica, journal, vault
         self.limits, self.metrics = service, Metrics()
         self.recent = Recent()
+        self.sampling = Sampling(service.features_per_second)
+        self.shelf = Shelf(settings.lake_uri, journal.folder)
+        self.quota = Quota(service.feedback_per_minute, service.feedback_per_subject)
         self.url = ""
         self.forced = ""  # the reason in the break-glass file
         self._boot, self._serial = secrets.token_hex(4), itertools.count()

@@ -1,5 +1,5 @@
 """What a replica watches on its own machine, ledger or no ledger: the break-glass file, API keys and when they were used,
-hanging arms, and its own threads.
+the journal's disk, hanging arms, and its own threads.
 
 `home/serving/REPLICA/force-rules` (its content is the reason) makes this replica answer by the rules at once, whatever
 the plan says; replies, trips and `/readyz` tell of it until the file is removed.
@@ -18,6 +18,7 @@ from serving.desk import Desk
 from serving.house import House
 from serving.issuing import USE, note_use
 from serving.keys import Ring
+from stores.ledger.counters import JOURNAL
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.1
@@ -32,7 +33,7 @@ class Local:
     def __init__(self, house: House, desks: Iterable[Desk], ring: Ring, folder: Path) -> None:
         self._house, self._desks, self._ring = house, list(desks), ring
         self._path, self._uses = folder / FILE, folder / USE
-        self._keys_problem = ""
+        self._keys_problem = self._journal_problem = ""
         self._noted_at = time.monotonic()
         self.threads: list[threading.Thread] = []  # that must live
         self.dead: tuple[str, ...] = ()
@@ -43,6 +44,7 @@ class Local:
         """One round."""
         self._break_glass()
         self._keys()
+        self._journal()
         if time.monotonic() - self._noted_at > USE_SECONDS:
             self._note_use()
         for desk in self._desks:
@@ -78,6 +80,14 @@ class Local:
             return ""
         except OSError as error:  # it is there, and what it says cannot be read
             return str(error)
+
+    def _journal(self) -> None:
+        """The guard hears of it by way of one model: it is the same disk for all."""
+        problem, self._journal_problem = self._journal_problem, self._house.journal.trouble
+        if self._journal_problem != problem:
+            log.critical("%s", self._journal_problem or f"over: {problem}")
+            for desk in self._desks[:1] if self._journal_problem else ():
+                desk.report(JOURNAL, "", self._journal_problem, kind="dropped")
 
     def _keys(self) -> None:
         try:

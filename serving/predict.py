@@ -26,10 +26,11 @@ from serving.house import House, Waiting, unavailable
 from serving.runner import Failure, Job, Runner
 from serving.view import View
 from serving.wire import Refusal
-from stores.segments import Place, minute_of
+from stores.segments import minute_of
 
 LATE = Failure("deadline")
 INLINE = 1  # requests whose rules cost less than a thread would
+FULL_SECONDS = 5  # until a client may look whether the journal's disk has room again
 RULES_SECONDS = 10.0  # nothing stands behind the rules: they are waited for beyond the deadline, and not for ever
 
 
@@ -44,6 +45,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     override: str
     decision: Decided
+    journalled: bool | msgspec.UnsetType = msgspec.UNSET  # said only when it is false
 
 
 class Masked(NamedTuple):
@@ -101,7 +103,10 @@ async def predict(
         choices = [_explicit(house, ask.view, version)] * len(masked)
     given = await _given(ask, masked, choices)
     lines = [_line(ask, one, result) for one, result in zip(masked, given, strict=True)]
-    places = _written(house, lines)
+    try:
+        places = house.journal.append(*lines)  # nothing is replied before this
+    except OSError as error:
+        return await _unwritten(ask, masked, error)
     for line, place, one, result in zip(lines, places, masked, given, strict=True):
         waiting = house.recent.add(line.prediction_id, Waiting(place=place))
         if line.salt and not line.override:
@@ -222,8 +227,9 @@ def _refuse_size(desk: Desk, requests: Sequence[Any]) -> None:
 
 def _line(ask: Ask, masked: Masked, given: Given) -> Answer:
     plan, choice, failed = ask.view.plan, given.choice, given.failed
+    known = choice.loaded or ask.view.behind_rules
     identity = ask.house.new_id(plan, choice, minute_of(ask.received))
-    share = ask.house.limits.feature_sample_share
+    share = ask.house.sampling.share(ask.begun)
     sampled = share >= 1.0 or unit("features", identity) < share
     return Answer(
         prediction_id=identity,
@@ -244,15 +250,25 @@ def _line(ask: Ask, masked: Masked, given: Given) -> Answer:
         salt=plan.salt if ask.dealt else "",
         failed_arm=failed.arm if failed else "",
         failed_version=failed.version if failed else 0,
+        snapshot=known.features.content if known else "",
     )
 
 
-def _written(house: House, lines: list[Answer]) -> list[Place]:
-    """Nothing is replied before this."""
-    try:
-        return house.journal.append(*lines)
-    except OSError as error:
-        raise unavailable("journal", str(error), 5, "free the disk of this replica") from error
+async def _unwritten(ask: Ask, masked: Sequence[Masked], error: OSError) -> list[Reply]:
+    """What leaves although it cannot be journalled: the rules' answer, under no id, or 503. Never a model's.
+
+    Raises:
+        Refusal: 503 where the configuration wants it so.
+    """
+    ask.house.metrics.count("journal_dropped", ask.desk.name, more=len(masked))
+    if ask.house.limits.journal_full == "refuse":
+        raise unavailable("journal", str(error), FULL_SECONDS, "free the disk of this replica") from error
+    decided = await _rules(ask, [one.request for one in masked])
+    given = [Given(one, Choice(RULES, None, "journal"), None) for one in decided]
+    lines = [_line(ask, one, result) for one, result in zip(masked, given, strict=True)]
+    ask.house.metrics.answered(lines, time.monotonic() - ask.begun)
+    replies = [_reply(line, result) for line, result in zip(lines, given, strict=True)]
+    return [msgspec.structs.replace(reply, prediction_id="", journalled=False) for reply in replies]
 
 
 def _count_failed(house: House, line: Answer, failed: Choice) -> None:

@@ -48,7 +48,13 @@ class Service:
         self.link = Link(settings.ledger_url, settings.demo)
         self._look_at_ledger()
         folder = settings.home / "journal" / settings.replica
-        journal = Journal(folder, segment_bytes=limits.segment_bytes, fsync_seconds=limits.fsync_seconds)
+        journal = Journal(
+            folder,
+            segment_bytes=limits.segment_bytes,
+            fsync_seconds=limits.fsync_seconds,
+            segment_seconds=limits.segment_seconds,
+            reserve_bytes=limits.journal_reserve_bytes,
+        )
         self.house = House(settings, limits, journal, vault)
         self.reporter = Reporter(self.link, folder, self.house.metrics)
         self.ring = Ring(path_of(settings))
@@ -92,6 +98,7 @@ class Service:
         for desk, follower in zip(self.desks.values(), self.followers, strict=True):
             desk.close()
             follower.close()
+        self.house.shelf.close()
         self.house.journal.close()
         self.link.close()
 
@@ -114,6 +121,7 @@ class Service:
         """Why this replica does not serve all that the plans say."""
         reasons = [f"break glass: {self.house.forced}"] if self.house.forced else []
         reasons += [f"thread {name} died" for name in self.local.dead]
+        reasons += [trouble] if (trouble := self.house.journal.trouble) else []
         for name, desk in self.desks.items():
             reasons += [f"{name}: {trouble}" for trouble in desk.trouble]
             view = desk.view

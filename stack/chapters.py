@@ -38,6 +38,11 @@ OPERATOR = "olga"
 VOTERS = {"ada": "data_science_lead", "ben": "privacy_officer", "cleo": "dev_ops"}
 PACE = 90.0  # requests a second while a rollout is watched
 IDLE_PACE = 5.0  # while people vote and models are trained: the service is never without traffic
+SERVICE = {
+    "feedback_per_minute": 60_000,
+    "feedback_per_subject": 60_000,
+    "features_per_second": 1000,
+}  # weeks in minutes
 ROLLOUT = {  # the house's steps take hours, the demo's seconds; margins and false-alarm rate are the house's own
     "steps": [
         {"percent": 0, "min_seconds": 2, "min_answers": 200},
@@ -359,7 +364,10 @@ def _checked(demo: Demo, candidate: str) -> dict[str, Any]:
 
 def _configure(demo: Demo, planted: dict[str, Any] | None = None, export: Path | None = None) -> None:
     """Writes the demo's configuration: the house's own with quick steps, and whatever goes wrong on purpose."""
-    changes: dict[str, dict[str, Any]] = {f"{MODEL}.yaml": {"rollout": ROLLOUT, **(planted or {})}}
+    changes: dict[str, dict[str, Any]] = {
+        f"{MODEL}.yaml": {"rollout": ROLLOUT, **(planted or {})},
+        "defaults.yaml": {"service": SERVICE},
+    }
     if export:
         changes[f"datasets/{DATASET}.yaml"] = {"source": {"uri": str(export)}}
     overlay(HERE, demo.settings.configs, changes)

@@ -26,7 +26,7 @@ from errors import StackError
 from records import ReleasePlan, Ruling, utc_now
 from stack import replay, report, season
 from stack.backstage import Chapters, Runs, memory_watched
-from stack.chapters import MODEL, ORDERS, ROLLOUT, Demo, play
+from stack.chapters import MODEL, ORDERS, ROLLOUT, SERVICE, Demo, play
 from stack.endpoints import Mailbox, endpoints
 from stack.processes import Stack, ending_on_signals
 from stack.replay import Traffic
@@ -86,7 +86,7 @@ def _settings(home: Path, box: Mailbox) -> Settings:
             "GROWNET_SMTP_URL": box.smtp_url,
         }
     )
-    overlay(HERE, chosen.configs, {f"{MODEL}.yaml": {"rollout": ROLLOUT}})
+    overlay(HERE, chosen.configs, {f"{MODEL}.yaml": {"rollout": ROLLOUT}, "defaults.yaml": {"service": SERVICE}})
     return chosen
 
 

@@ -52,7 +52,7 @@ class Journal:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder = folder
-        self.bytes_written = 0
+        self.bytes_written = self._bytes_synced = 0
         self.fsync_failures = 0
         self._bytes_synced = 0
         self._segment_bytes, self._segment_seconds, self._fsync_seconds = segment_bytes, segment_seconds, fsync_seconds

@@ -81,11 +81,11 @@ def locate(folder: Path, prediction_id: str) -> Located | None:
     return Located(answer=places["answer"], paired=places.get("paired"), fed="feedback" in places)
 
 
-def gone(folder: Path, prediction_id: str) -> bool:
-    """Whether the answer may have stood in a segment that left this disk: the oldest one here was begun later, or in
-    the same minute."""
+def gone(folder: Path, minute: int) -> bool:
+    """Whether an answer of this minute may have stood in a segment that left this disk: the oldest one here was begun
+    later, or within the minute after."""
     known = segments(folder)
-    return bool(known) and known[0].number > 1 and known[0].minute >= parse(prediction_id).minute
+    return bool(known) and known[0].number > 1 and known[0].minute >= minute - SLACK_MINUTES
 
 
 def answers(root: Path, model: str, start: datetime, end: datetime) -> Iterator[Answer]:

@@ -10,6 +10,7 @@ import pytest
 
 from checks import plans as moves
 from errors import InputError, NotFound
+from stores.ledger import counters
 from stores.lookup import read
 from tests.serving.inside import BOOM, CUSTOMERS, HANG, NAN, Inside, hostile, inside
 from tests.serving.town import NAME, Town, wait_for
@@ -235,10 +236,40 @@ def test_without_a_plan_and_without_a_ledger_there_is_no_answer(empty: Town) -> 
         assert service.ask()["arm"] == "rules"
 
 
-def test_a_full_disk_is_told_and_nothing_is_answered(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
+def full(*_: Any) -> None:
+    raise OSError(28, "No space left on device")
 
+
+def test_on_a_full_disk_the_rules_answer_and_say_that_nobody_wrote_it_down(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town.configure({"journal_reserve_bytes": 0})
+    with inside(town) as service:
+        service.ready()
+        monkeypatch.setattr("os.write", full)
+        many = service.ask({"requests": [{"customer": "4"}, {"customer": "6"}]})["answers"]
+        for reply in (service.ask(), *many):
+            assert (reply["override"], reply["arm"], reply["journalled"]) == ("journal", "rules", False)
+            assert reply["prediction_id"] == ""
+            assert reply["decision"]["items"]
+        status, reply = service.call("feedback", {"prediction_id": "", "outcome": {"purchased": []}})
+        assert status == 422
+        assert service.service.ready
+        wait_for(lambda: any("nothing can be written" in one for one in service.service.degraded))
+        wait_for(lambda: counters.trips(town.ledgers["reader"], NAME))
+        (trip,) = counters.trips(town.ledgers["reader"], NAME)
+        assert (trip.arm, trip.reason) == ("journal", service.service.house.journal.trouble)
+        monkeypatch.undo()
+        reply = service.ask()
+        assert "journalled" not in reply
+        assert [one.prediction_id for one in service.answers() if not one.paired_with] == [reply["prediction_id"]]
+        assert service.service.degraded == []
+
+
+def test_where_it_is_wanted_so_nothing_leaves_that_is_not_journalled(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town.configure({"journal_full": "refuse", "journal_reserve_bytes": 0})
     with inside(town) as service:
         service.ready()
         monkeypatch.setattr("os.write", full)
@@ -255,7 +286,7 @@ def test_an_answer_nobody_gave_is_not_in_the_journal(tmp_path: Path) -> None:
 
 
 def test_the_features_of_a_sample_only(town: Town) -> None:
-    town.configure({"feature_sample_share": 0.0})
+    town.configure({"features_per_second": 0})
     with inside(town) as service:
         service.ready().ask()
         assert service.answers()[-1].features is None
