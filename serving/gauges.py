@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from records import utc_now
 from serving.desk import Desk
 from serving.house import House
 from serving.service import Service
@@ -31,6 +32,13 @@ def _of_desks(desks: Iterable[Desk]) -> Iterator[Metric]:
     revision = GaugeMetricFamily("grownet_plan_revision", "Revision that answers.", labels=("model",))
     age = GaugeMetricFamily("grownet_plan_age_seconds", "Since the ledger confirmed the plan.", labels=("model",))
     loaded = GaugeMetricFamily("grownet_loaded", "1 per arm in memory.", labels=("model", "arm", "version", "artifact"))
+    features = GaugeMetricFamily(
+        "grownet_features_age_seconds", "From the newest row in the features to now.", labels=("model", "arm")
+    )
+    refresh = GaugeMetricFamily(
+        "grownet_features_refresh", "Number of the snapshot; 0 is that of training.", labels=("model", "arm")
+    )
+    now = utc_now()
     for desk in desks:
         view = desk.view
         if view is None:
@@ -42,7 +50,9 @@ def _of_desks(desks: Iterable[Desk]) -> Iterator[Metric]:
             found = view.of(arm)
             if arm is not None and found is not None and found.content not in view.tripped:
                 loaded.add_metric((desk.name, name, str(arm.number), found.content), 1)
-    yield from (revision, age, loaded)
+                features.add_metric((desk.name, name), found.age(now).total_seconds())
+                refresh.add_metric((desk.name, name), found.refresh)
+    yield from (revision, age, loaded, features, refresh)
 
 
 def _of_journal(house: House) -> Iterator[Metric]:

@@ -15,6 +15,7 @@ from checks.prediction_ids import REPLICA
 from configs.schema import Config, Settings
 from errors import ConfigError, LedgerUnavailable, NotFound
 from models import contract
+from records import utc_now
 from serving.admission import Door
 from serving.cache import Cache
 from serving.desk import Desk
@@ -129,6 +130,7 @@ class Service:
                 reasons.append(f"{name}: no plan yet")
             else:
                 reasons += [f"{name}: {arm} is not loaded" for arm in view.missing]
+                reasons += [f"{name}: {old}" for old in view.too_old(desk.config.refresh.max_age_hours, utc_now())]
                 reasons += [f"{name}: {content[:12]} was dropped here" for content in sorted(view.tripped)]
         return reasons
 

@@ -7,6 +7,7 @@ from its first line to its last.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from models.contract import Model
 from records import Arm, FeatureSet, Manifest, ReleasePlan
 from serving.runner import Runner
 
+HOUR = timedelta(hours=1)
 FALL_TO: Mapping[str, tuple[str, ...]] = {  # who answers for an arm that cannot; the rules stand behind all
     "canary": ("champion", "previous"),
     "control": ("champion", "previous"),
@@ -37,6 +39,10 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     manifest: Manifest
     live: Runner  # answers requests
     beside: Runner  # scores off the path
+
+    def age(self, now: datetime) -> timedelta:
+        """How old its features are: from the newest row that is in them to now."""
+        return now - self.features.as_of
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +84,23 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         """What is in memory for each arm of the plan that needs an artifact."""
         arms = {name: self.of(self.arm(name)) for name in ("champion", "previous", "canary", "control")}
         return {name: found for name, found in arms.items() if found is not None}
+
+    def too_old(self, hours: float, now: datetime) -> list[str]:
+        """The arms whose features are older than so many hours, with their age; 0 is no limit."""
+        ages = {name: found.age(now) / HOUR for name, found in self.loaded_arms.items()}
+        return [f"{name}: features are {age:.1f} h old" for name, age in ages.items() if 0 < hours < age]
+
+    def features(self, now: datetime) -> dict[str, dict[str, Any]]:
+        """For people: which features each arm answers with."""
+        return {
+            name: {
+                "snapshot": found.features.content,
+                "refresh": found.refresh,
+                "as_of": found.features.as_of,
+                "age_seconds": round(found.age(now).total_seconds()),
+            }
+            for name, found in self.loaded_arms.items()
+        }
 
     @property
     def missing(self) -> list[str]:

@@ -14,7 +14,7 @@ from checks import plans as transitions
 from configs.schema import Settings
 from errors import NotFound, UsageError
 from records import ReleasePlan, utc_now
-from stores.ledger import audit, ballots, bias, evidence, incidents, people, plans, reviews, votes
+from stores.ledger import audit, ballots, bias, evidence, incidents, people, plans, reviews, snapshots, votes
 from stores.ledger.engine import Ledger
 from stores.ledger.tables import Role
 from stores.vault import Signer, Vault
@@ -86,8 +86,9 @@ def add_operator(settings: Settings, name: str) -> dict[str, Any]:
 
 def verify_audit(settings: Settings) -> dict[str, Any]:
     """Walks the hash chain from its first entry, then asks for every row that it tells of: plans, ballots, votes, reviewers,
-    operators, candidates, evidence, discards, bias audits, answers to the quarterly review, incidents and what people said of them. Each is compared with what the
-    chain says of it, and checked by its signature where it has one; a row that the chain does not tell of is refused.
+    operators, candidates, evidence, discards, feature snapshots, bias audits, answers to the quarterly review, incidents and
+    what people said of them. Each is compared with what the chain says of it, and checked by its signature where it has one;
+    a row that the chain does not tell of is refused.
 
     Raises:
         TamperError: naming the first entry or row that does not match, or that is gone.
@@ -106,6 +107,7 @@ def verify_audit(settings: Settings) -> dict[str, Any]:
             "candidates": candidates,
             "evidence": proofs,
             "bias_audits": bias.verify(ledger),
+            "feature_snapshots": snapshots.verify_all(ledger, ring),
             "review_answers": reviews.verify(ledger, ring),
             "incidents": incidents.verify(ledger, ring),
             "intact": True,

@@ -29,6 +29,7 @@ from tasks.eyes import ODD
 from tasks.features import check_features, history, newest
 from tasks.ingest import newest_snapshot
 from tasks.operate import opened
+from tasks.snapshot_facts import in_use
 from tasks.threads import limited
 from tasks.trial import INSTANT, Trial
 
@@ -88,17 +89,6 @@ def refresh(settings: Settings, config: Config, model: str) -> list[Renewal]:
         bench = Bench(settings, config, recipe, ledger, store, vault.signer, lake)
         known = snapshots.newest(ledger, model)
         return [_renewed(bench, arm, names, known.get(content)) for content, (arm, names) in wanted.items()]
-
-
-def in_use(plan: ReleasePlan) -> dict[str, tuple[Arm, tuple[str, ...]]]:
-    """The versions of a plan that may answer, by artifact, each with the names of its arms."""
-    found: dict[str, tuple[Arm, tuple[str, ...]]] = {}
-    for name in ("champion", "previous", "control", "canary"):
-        arm: Arm | None = getattr(plan, name)
-        if arm is not None and arm.artifact is not None and arm.artifact.content not in plan.rejected:
-            names = found[arm.artifact.content][1] if arm.artifact.content in found else ()
-            found[arm.artifact.content] = arm, (*names, name)
-    return found
 
 
 def _renewed(bench: Bench, arm: Arm, names: tuple[str, ...], last: Refreshed | None) -> Renewal:

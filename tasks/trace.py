@@ -18,7 +18,7 @@ from stores import lookup
 from stores.ledger import ballots, batches, evidence, incidents, plans, rulings, verdicts, votes
 from stores.ledger.engine import Ledger
 from stores.vault import Vault
-from tasks import places
+from tasks import places, snapshot_facts
 from tasks.incidents import facts as incident_facts
 from tasks.operate import opened
 
@@ -46,6 +46,7 @@ def trace(settings: Settings, config: Config, prediction_id: str) -> dict[str, A
             "feedback": found.feedback,
             "release": {"revision": plan.revision, "actor": plan.actor, "reason": plan.reason, "at": plan.created_at},
             "served_by": arm.name if arm else "rules",
+            "features": snapshot_facts.looked_up(ledger, plan, answer.snapshot),
         }
         if arm is not None and not arm.is_rules:
             facts |= _origin(ledger, arm, config)
@@ -113,7 +114,8 @@ def current_plan(settings: Settings, model: str) -> tuple[ReleasePlan, str]:
     ring = Vault.open(settings.home, "reader", settings.kms_key_uri).verifier
     with opened(settings, "reader") as ledger:
         plan = _plan(ledger, model, ring)
-    return plan, describe_plan(plan)
+        features = snapshot_facts.standing(ledger, plan, utc_now())
+    return plan, " ".join(filter(None, (describe_plan(plan), snapshot_facts.words(features))))
 
 
 def _plan(ledger: Ledger, model: str, ring: Any) -> ReleasePlan:
@@ -138,6 +140,7 @@ def _standing(ledger: Ledger, name: str, config: Config, ring: Any) -> dict[str,
         "serves": "rules" if plan.mode == "rules" else plan.champion.name,
         "plan": plan,
         "in_words": describe_plan(plan),
+        "features": snapshot_facts.standing(ledger, plan, utc_now()),
         "candidates": [_candidate(ledger, found) for found in evidence.candidates(ledger, name)],
         "ballot": _ballot(ledger, waiting) if waiting else None,
         "frozen": _freeze(plan),
@@ -203,6 +206,8 @@ def describe(facts: list[dict[str, Any]]) -> str:
 def _lines(item: dict[str, Any]) -> Iterator[str]:
     off = f"{item['model']} is switched off; enabled: true in its configuration switches it on"
     yield str(item["in_words"]) if item["enabled"] else off
+    if item["features"]:
+        yield f"  {snapshot_facts.words(item['features'])}"
     for found in item["candidates"]:
         state = (
             f"discarded: {found['discarded']}"

@@ -18,7 +18,8 @@ from records import OutboxEvent
 from stores.artifacts import Artifacts
 from stores.ledger import audit, outbox, snapshots
 from stores.vault import Vault
-from tasks.refresh import describe, in_use, refresh
+from tasks.refresh import describe, refresh
+from tasks.snapshot_facts import in_use
 from tests.serving.market import NEWCOMER, Market, later
 from tests.serving.town import NAME, orders
 
