@@ -59,7 +59,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     trust: float = 0.0
     cycle_share: float = 0.0
     text: bytes = b""
-    trees: Any = None  # lightgbm.Booster
+    trees: Any = None  # models.kit.trees.Forest
 
 
 def fit(cells: pd.DataFrame, count: int, learner: Learner, seed: int, see: See = levels.inputs) -> Fitted:
@@ -105,7 +105,7 @@ def forecast(fitted: Fitted, known: Index, horizon: int, see: See = levels.input
         return np.asarray(earlier)
     base = levels.level(known.units)
     asked = np.column_stack([see(known), np.full(len(base), float(horizon))])
-    ratio = fitted.trees.predict(asked, num_threads=1) * np.maximum(base, MIN_LEVEL)
+    ratio = fitted.trees.predict(asked) * np.maximum(base, MIN_LEVEL)
     units = (1.0 - fitted.trust) * base + fitted.trust * ratio
     every, share = units.sum(), fitted.cycle_share if known.weeks >= CYCLE else 0.0
     return np.asarray(units * (1.0 + share * (earlier.sum() / every - 1.0)) if every > 0 else units)

@@ -1,11 +1,13 @@
 """Boosted trees that grow the same from the same rows: LightGBM on one thread, kept as its own text.
 
-Read by the models that learn with trees; whoever answers by rules imports no LightGBM.
+Read by the models that learn with trees; whoever answers by rules imports neither LightGBM nor numba. What answers are the
+lists of `models.kit.quick` where they give LightGBM's own answers on rows made to tell them apart, else LightGBM.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,7 +18,9 @@ from errors import TamperError
 if TYPE_CHECKING:
     import lightgbm
 
+log = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float64]
+AS_THEY_ARE = ("regression", "regression_l1", "huber", "quantile", "lambdarank", "rank_xendcg")  # the sum is the score
 
 
 class Learner(Protocol):
@@ -72,11 +76,82 @@ def grow(rows: Rows, learner: Learner, seed: int, own: Mapping[str, Any]) -> byt
     return text.encode()
 
 
-def read(text: bytes, what: str) -> lightgbm.Booster:
-    """The trees of a text. Raises TamperError, naming `what`, for one that LightGBM cannot read."""
-    import lightgbm  # noqa: PLC0415 - the rules answer without it
+class Forest:
+    """Trees that answer; `quick` says by which way. One score a row.
 
+    Raises:
+        TamperError: naming `what`, for a text that LightGBM cannot read.
+    """
+
+    def __init__(self, text: bytes, what: str) -> None:
+        import lightgbm  # noqa: PLC0415 - the rules answer without it
+
+        try:
+            booster = lightgbm.Booster(model_str=text.decode())
+        except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
+            raise TamperError(what, expected="trees as LightGBM writes them", got=repr(error)) from error
+        self.inputs = int(booster.num_feature())
+        self._booster: lightgbm.Booster | None = booster
+        self._quick = _quick(booster, what)
+        if self._quick is not None:  # LightGBM's own takes more memory than the lists
+            self._booster = None
+
+    @property
+    def quick(self) -> bool:
+        return self._quick is not None
+
+    def predict(self, rows: Floats) -> Floats:
+        """A score a row, as LightGBM gives it. `rows` are (rows x inputs); NaN is missing.
+
+        Raises:
+            ValueError: for rows of another width.
+        """
+        asked = np.ascontiguousarray(rows, dtype=np.float64)
+        if asked.ndim != 2 or asked.shape[1] != self.inputs:
+            raise ValueError(f"rows: expected (rows x {self.inputs}), got {asked.shape}")
+        if self._quick is not None:
+            return self._quick(asked)
+        assert self._booster is not None
+        return np.asarray(self._booster.predict(asked, num_threads=1), dtype=np.float64)
+
+
+def read(text: bytes, what: str) -> Forest:
+    """The trees of a text. Raises TamperError, naming `what`, for one that LightGBM cannot read."""
+    return Forest(text, what)
+
+
+def _quick(booster: lightgbm.Booster, what: str) -> Callable[[Floats], Floats] | None:
+    """The quick way to the booster's answers; None where there is none, or where it would say anything else."""
     try:
-        return lightgbm.Booster(model_str=text.decode())
-    except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
-        raise TamperError(what, expected="trees as LightGBM writes them", got=repr(error)) from error
+        from models.kit import quick  # noqa: PLC0415 - numba is for those who answer with trees
+    except ImportError as error:
+        log.warning("%s: LightGBM answers, since the quick way cannot be imported: %s", what, error)
+        return None
+    dumped = booster.dump_model()
+    link = _link(dumped["objective"])
+    try:
+        made = quick.lists(dumped) if link is not None else None
+    except quick.Unfit as missing:
+        log.info("%s: LightGBM answers, since the quick way needs %s", what, missing)
+        return None
+    if made is None or link is None:
+        log.info("%s: LightGBM answers, since the quick way does not know %r", what, dumped["objective"])
+        return None
+    rows = quick.trials(made)
+    sums = quick.answers(made, rows)
+    same = np.array_equal(sums, booster.predict(rows, raw_score=True, num_threads=1))
+    if not same or not np.allclose(link(sums), booster.predict(rows, num_threads=1), rtol=1e-12, atol=0.0):
+        log.error("%s: LightGBM answers, since the quick way gave other scores", what)
+        return None
+    return lambda asked: link(quick.answers(made, asked))
+
+
+def _link(objective: str) -> Callable[[Floats], Floats] | None:
+    """What turns the sum of the leaves into the score; None where it is not known here."""
+    if objective in AS_THEY_ARE:
+        return np.asarray
+    return _logistic if objective == "binary sigmoid:1" else None
+
+
+def _logistic(sums: Floats) -> Floats:
+    return np.asarray(1.0 / (1.0 + np.exp(-sums)))

@@ -69,7 +69,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     intercept: float = 0.0
     sha256: str = ""  # of the trees
     text: bytes = b""
-    booster: Any = None  # lightgbm.Booster
+    booster: Any = None  # models.kit.trees.Forest; the name stands in artifacts
 
 
 def lessons(seen: Sequence[Floats], again: Sequence[Truth], weights: Sequence[Floats]) -> Lessons:
@@ -112,7 +112,7 @@ def probabilities(fitted: Fitted, seen: Floats) -> Floats:
     if not len(asked):
         return np.zeros(0)
     if fitted.kind == "trees":
-        return np.asarray(fitted.booster.predict(asked, num_threads=1), dtype=np.float64)
+        return np.asarray(fitted.booster.predict(asked))
     scaled = (np.log1p(asked) - np.array(fitted.centres)) / np.array(fitted.scales)
     # summed input by input: a matrix product may round one row otherwise than many
     logits = fitted.intercept + sum(scaled[:, at] * one for at, one in enumerate(fitted.coefficients))

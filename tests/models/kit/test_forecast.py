@@ -98,7 +98,7 @@ def test_other_inputs_may_be_seen() -> None:
     """The level alone: nothing tells a large week, so all horizons of a category are alike but for the horizon."""
     see = lambda known: np.log(levels.level(known.units))[:, None]  # noqa: E731 - one line says what is seen
     fitted = forecast.fit(cells(), 3, LEARNER, 1, see)
-    assert fitted.trees.num_feature() == 2
+    assert fitted.trees.inputs == 2
     assert len(forecast.forecast(fitted, known(), 1, see)) == 3
 
 
