@@ -19,6 +19,7 @@ from configs.schema import Settings
 
 HOST = "127.0.0.1"
 POOL = "grownet"
+BEHIND = ("nice", "-n", "5")  # runs what follows behind the service
 ROOT = Path(__file__).resolve().parent.parent
 FOREIGN = ("GROWNET_", "PREFECT_", "MLFLOW_")  # the caller's own must not leak into a stack of its own
 QUIET = {
@@ -98,22 +99,8 @@ def _mlflow_server(settings: Settings, port: int) -> list[str]:
 
 def _worker(_: Settings, __: int) -> list[str]:
     """On one machine training must not slow answers down, so flows have a lower priority."""
-    return [
-        "nice",
-        "-n",
-        "5",
-        sys.executable,
-        "-m",
-        "prefect",
-        "worker",
-        "start",
-        "--pool",
-        POOL,
-        "--type",
-        "process",
-        "--name",
-        POOL,
-    ]
+    start = [sys.executable, "-m", "prefect", "worker", "start"]
+    return [*BEHIND, *start, "--pool", POOL, "--type", "process", "--name", POOL]
 
 
 def _worker_online(settings: Settings, _: int, since: datetime) -> bool:
