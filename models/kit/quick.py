@@ -168,7 +168,7 @@ def _categories(found: Sequence[Crossing]) -> int:
     return 1 + max(int(value) for one in found for value in one.split["threshold"].split("||"))
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]  # numba has no types
 def _answer(  # noqa: PLR0917 - the fields of Lists: a tuple of them would cost more to hand over than to answer from
     rows: Floats, starts: Counts, limits: Floats, trees: npt.NDArray[np.uint32], crossed: Words,
     categories: Counts, counts: Counts, first: Words, leaves: Floats, found: Floats,
