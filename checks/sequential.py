@@ -276,10 +276,15 @@ def sample_ratio(arm: Array, others: Array, share: float, *, alpha: float) -> tu
 
     Answers of one subject all fall to one arm, so the variance is taken across buckets (shape (buckets,)), and the
     limit is that of an always-valid test. A figure above the limit means the arms did not get what the plan says.
+
+    The variance is at least what the share makes of subjects as large as the buckets' sizes tell, and of answers drawn one by
+    one: a small arm that got none of the heavy users yet would look certain.
     """
-    rest = arm - share * (arm + others)
-    answers = float(arm.sum() + others.sum())
-    noise = float(rest @ rest)
+    both = arm + others
+    rest = arm - share * both
+    answers = float(both.sum())
+    apart = float(both @ both) - answers**2 / len(both)  # the squares of the subjects' answers, but for chance
+    noise = max(float(rest @ rest), share * (1.0 - share) * max(apart, answers))
     if noise == 0 or answers < MIN_ANSWERS or np.count_nonzero(rest) < MIN_BUCKETS:
         return 0.0, inf
     return float(rest.sum()) ** 2 / noise, multiplier(answers, alpha, RATIO_TUNED_AT) ** 2

@@ -340,3 +340,22 @@ def test_the_sample_ratio_check_is_quiet_when_the_split_is_right_and_sees_a_wron
     assert ratio_alarms(0.25, 0.25, 200) <= 2
     assert ratio_alarms(0.25, 0.18, 50) >= 48
     assert sequential.sample_ratio(np.zeros(BUCKETS), np.zeros(BUCKETS), 0.5, alpha=0.001) == (0.0, inf)
+
+
+def test_a_small_arm_that_got_nothing_yet_is_not_a_wrong_split() -> None:
+    """Of 200 answers 2 % is four, of 2,000 forty: that none came is chance only the first time."""
+    none, each = np.zeros(BUCKETS), np.ones(BUCKETS)
+    figure, limit = sequential.sample_ratio(none, each, 0.02, alpha=0.001)
+    assert 0 < figure < limit
+    figure, limit = sequential.sample_ratio(none, each * 10, 0.02, alpha=0.001)
+    assert figure > limit
+
+
+def test_a_small_arm_without_the_heavy_users_is_not_a_wrong_split() -> None:
+    """40 of 200 subjects make nearly all of the traffic; a fiftieth of the subjects has none of them by chance."""
+    both, mine = np.full(BUCKETS, 10.0), np.arange(BUCKETS) % 50 == 7
+    both[::5] = 500.0
+    figure, limit = sequential.sample_ratio(both * mine, both * ~mine, 0.02, alpha=0.001)
+    assert figure < limit
+    figure, limit = sequential.sample_ratio(both * mine, both * ~mine, 0.3, alpha=0.001)
+    assert figure > limit
