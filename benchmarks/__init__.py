@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:  # a benchmark's small processes do without
+    import pandas as pd
 
 Facts = dict[str, Any]
 HERE = Path(__file__).parent

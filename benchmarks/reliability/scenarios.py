@@ -1,0 +1,349 @@
+"""What is done to a running service, one function a scenario. Each says what it may cost; all else breaks a promise.
+
+A scenario starts the service and the client, does its harm, waits until all is well again, and adds promises of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.reliability import faulty
+from benchmarks.reliability.figures import OK, latencies
+from benchmarks.reliability.fleet import ROOT, small_disk, until
+from benchmarks.reliability.garbage import hostile, judged
+from benchmarks.reliability.stage import GOOD, HOSTILE, Stage, Stated, replies
+from benchmarks.reliability.verdict import within
+from checks import plans as moves
+from records import ReleasePlan, Trip
+from stores.ledger import counters
+
+SPIKE = 4.0  # times what the service answers at most
+BATCH = 40  # requests in one call of the spike: so the client is not what is slow
+DISK_BYTES, SEGMENT_BYTES = 8 << 20, 1 << 20
+MEND_SECONDS = 30.0
+SLOW_SECONDS = 1.0  # a call of the slow model
+BLOCK = 4096
+USUAL = 0.8  # of the last answers: the rest may be late on a busy machine
+LATE_MS = 250.0  # what a reply may take beyond the deadline
+NONE: Mapping[str, Any] = {}
+
+
+class Scenario(NamedTuple):
+    """How a scenario is set up.
+
+    Args:
+        workers: processes that answer.
+        service: changes to `service:` of the configuration.
+    """
+
+    play: Callable[[Stage], None]
+    stated: Stated
+    workers: int = 1
+    service: Mapping[str, Any] = NONE
+
+
+def soak(stage: Stage) -> None:
+    """Steady traffic on a service of two workers."""
+    stage.serve()
+    stage.send()
+    stage.wait(1.0)
+    stage.collect()
+    failed = [one for one in stage.records if one.status != OK]
+    stage.promise("every request has its answer", not failed, f"{len(failed)} of {len(stage.records)} have none")
+
+
+def spike(stage: Stage) -> None:
+    """Four times as much as it can answer: the surplus is told to come back, and afterwards all is as before."""
+    stage.serve()
+    saturation = _saturation(stage)
+    stage.per_second = saturation / 4
+    stage.send(stage.stream(batch=BATCH, connections=1000))
+    stage.wait(0.25)
+    with stage.fault(f"{SPIKE:g} times saturation"):
+        stage.traffic.rate(GOOD, SPIKE * saturation)
+        stage.wait(0.25)
+    stage.traffic.rate(GOOD, saturation / 4)
+    stage.wait(0.5)
+    stage.collect()
+    during = [one for one in stage.records if stage.windows[0].start <= one.due <= stage.windows[0].end]
+    shed = [one for one in during if one.status == 503]
+    stage.facts |= {
+        "saturation_per_second": saturation,
+        "answers_per_request": BATCH,
+        "shed": len(shed),
+        "answered_during": sum(one.status == OK for one in during),
+    }
+    stage.promise("more than it can answer was asked, and shed", bool(shed), f"{len(shed)} of {len(during)} shed")
+    stage.promise("it goes on answering meanwhile", len(during) > len(shed), f"{len(during) - len(shed)} answered")
+    stage.promise("each 503 names a time to come back", all(one.retry_after for one in shed), "Retry-After")
+
+
+def kill(stage: Stage) -> None:
+    """kill -9 of a worker, twice."""
+    stage.serve()
+    stage.send()
+    stage.wait(0.25)
+    took = []
+    for _ in range(2):
+        before, wall = {one.pid for one in stage.fleet.workers}, time.time()
+        with stage.fault("kill -9 of a worker"):
+            stage.fleet.workers[0].kill()
+            took.append(until(functools.partial(_replaced, stage, before, wall), "another worker", MEND_SECONDS))
+        stage.wait(0.25)
+    stage.wait(0.25)
+    stage.collect()
+    stage.facts["replaced_seconds"] = [round(one, 2) for one in took]
+    stage.promise("a worker that died is replaced and loads the plan", len(took) == 2, f"after {took} s")
+
+
+def disk(stage: Stage) -> None:
+    """The journal's file system is filled to the last byte, again and again, and then freed."""
+    folder = stage.village.folder / "journal"
+    folder.mkdir(exist_ok=True)
+    stage.serve(before=small_disk(folder, DISK_BYTES))
+    stage.send()
+    stage.wait(0.25)
+    filler = stage.fleet.view / "journal" / "filler"
+    with stage.fault("the journal's disk is full"):
+        end = time.monotonic() + 0.4 * stage.seconds
+        while time.monotonic() < end:
+            _fill(filler)
+            time.sleep(0.05)
+        degraded = stage.readyz().get("degraded", [])
+        filler.unlink()
+    stage.wait(0.35)
+    stage.collect()
+    during = [one for one in stage.records if within(one, stage.windows, 0.0)]
+    unwritten = [one for one in during if one.status == 503 or b'"override":"journal"' in one.body]
+    stage.facts["not_journalled"] = len(unwritten)
+    stage.promise("the disk was full for the service too", bool(unwritten), f"{len(unwritten)} of {len(during)}")
+    stage.promise("it says so", any("journal" in reason for reason in degraded), degraded)
+    _as_before(stage)
+
+
+def ledger(stage: Stage) -> None:
+    """The ledger is moved away while a canary runs, and comes back: the canary is dropped when the plan is too old."""
+    stage.change(lambda: stage.village.begin(stage.village.differing(2)[0]))
+    stage.change(lambda: stage.village.guard(moves.advance))
+    stage.serve()
+    stage.send()
+    stage.wait(0.25)
+    there, away = stage.village.folder / "ledger.db", stage.village.folder / "away.db"
+    with stage.fault("the ledger is away"):
+        there.rename(away)
+        stage.wait(0.4)
+        said = stage.readyz()
+        away.rename(there)
+    stage.wait(0.35)
+    stage.collect()
+    stale = sum(b'"override":"stale"' in one.body for one in stage.records)
+    stage.promise("it stays ready and says that the ledger is away", _says(said, "ledger"), said)
+    stage.promise(
+        "the canary is dropped when its plan is too old", stale > 0, f"{stale} answers by the champion instead"
+    )
+    _as_before(stage)
+
+
+def slow(stage: Stage) -> None:
+    """Every call of the champion takes a second: the rules answer at the deadline."""
+    _faulty(stage, faulty.Fault(files=_champion(stage), sleep_seconds=SLOW_SECONDS))
+    window = stage.windows[0]
+    begun = [one for one in stage.records if window.start + SLOW_SECONDS <= one.due <= window.end - SLOW_SECONDS]
+    late = [one for one in begun if b'"override":"deadline"' in one.body]
+    deadline = 1e3 * stage.village.config.models[stage.village.lesson.model].serving.deadline_seconds
+    p99 = 1e3 * float(np.percentile([one.seconds for one in begun], 99)) if begun else float("nan")
+    stage.facts |= {"deadline_ms": deadline, "p99_during_ms": p99}
+    stage.promise("the rules answered for the slow model", bool(late), f"{len(late)} of {len(begun)}")
+    stage.promise("within the deadline, nearly", p99 <= deadline + LATE_MS, f"p99 {p99:.0f} ms")
+    _as_before(stage)
+
+
+def raises(stage: Stage) -> None:
+    """The champion raises: rules for some requests, then it is dropped and the previous version answers, until a rollback."""
+    stage.village.begin(stage.village.differing(2)[0])
+    stage.change(stage.village.finish)
+    _faulty(stage, faulty.Fault(files=_champion(stage), raises=True), lambda: stage.village.guard(moves.rollback))
+    stage.promise("the rules answered for it", _count(stage, "error") > 0, _count(stage, "error"))
+    stage.promise("then the previous version did", _count(stage, "tripped") > 0, _count(stage, "tripped"))
+    _as_before(stage)
+
+
+def corrupt(stage: Stage) -> None:
+    """A new version whose stored bytes changed after the vote: refused, reported, and the old one goes on."""
+    stage.serve()
+    stage.send()
+    stage.wait(0.25)
+    arm = stage.village.spoilt(2)
+    with stage.fault("a corrupt version"):
+        stage.change(lambda: stage.village.begin(arm))
+        until(lambda: _trips(stage), "a trip", MEND_SECONDS)
+        stage.change(lambda: stage.village.guard(moves.advance))
+        stage.wait(0.25)
+        stage.change(lambda: stage.village.guard(moves.take_back))
+    stage.wait(0.4)
+    stage.collect()
+    told = [trip.reason for trip in _trips(stage)]
+    stage.promise("it was refused with the reason", any("bytes" in reason for reason in told), told[:2])
+    stage.promise("the old one answered for it", _count(stage, "not_loaded") > 0, _count(stage, "not_loaded"))
+    _as_before(stage)
+
+
+def change(stage: Stage) -> None:
+    """A release under load, to 100 % and back: version 2 is loaded, takes half, takes all, and is rolled back."""
+    stage.serve()
+    stage.send()
+    stage.wait(0.3)
+    arm = stage.village.differing(2)[0]
+    with stage.fault("four changes of the plan"):
+        wall = time.time()
+        stage.change(lambda: stage.village.begin(arm))
+        until(
+            lambda: stage.fleet.loaded(1, wall), "the new version to be loaded", MEND_SECONDS
+        )  # as the guard reads back
+        for move in (moves.advance, moves.advance, moves.rollback):
+            stage.wait(0.1)
+            stage.change(functools.partial(stage.village.guard, move))
+    stage.wait(0.3)
+    stage.collect()
+    stage.facts |= _shift(stage)
+    versions = {reply["version"] for one in stage.records if one.status == OK for reply in replies(one)}
+    stage.promise("both versions answered", versions >= {1, 2}, sorted(versions))
+
+
+def drain(stage: Stage) -> None:
+    """SIGTERM under load: what was begun is finished, and nothing is written that nobody hears of."""
+    stage.serve()
+    stage.send()
+    stage.wait(0.5)
+    with stage.fault("SIGTERM"):
+        began = time.monotonic()
+        code = stage.end()
+        took = time.monotonic() - began
+        stage.wait(0.1)
+    stage.collect()
+    stage.facts["drained_seconds"] = round(took, 2)
+    stage.promise("it leaves with 0", code == 0, code)
+    stage.promise("within its grace", took < 20, f"{took:.1f} s")
+    stage.promise("no trace is in its log", "Traceback" not in stage.fleet.lines, "see the log")
+
+
+def garbage(stage: Stage) -> None:
+    """Bodies, headers and framing that are wrong in every way we know, beside good requests."""
+    stage.serve()
+    streams = hostile(stage.key, stage.per_second)
+    stage.send(stage.stream(), streams)
+    with stage.fault("garbage"):
+        stage.wait(1.0)
+    stage.collect()
+    bad = [one for one in stage.records if one.stream == HOSTILE]
+    broken = judged(bad)
+    stage.facts["hostile_requests"] = len(bad)
+    stage.promise("garbage gets its 4xx or a closed connection, never a 200 or 500", not broken, broken[:3] or len(bad))
+    stage.promise("no trace is in its log", "Traceback" not in stage.fleet.lines, "see the log")
+
+
+def _saturation(stage: Stage) -> float:
+    """Calls a second when as many as fit are always under way."""
+    name = "saturation"
+    stage.send(stage.stream(name, batch=BATCH, connections=16, closed=True))
+    began = time.monotonic()
+    time.sleep(max(1.0, 0.1 * stage.seconds))
+    seconds = time.monotonic() - began
+    return sum(one.stream == name and one.status == OK for one in stage.collect()) / seconds
+
+
+def _replaced(stage: Stage, before: set[int], wall: float) -> bool:
+    workers = {one.pid for one in stage.fleet.workers}
+    return len(workers) == len(before) and workers != before and stage.fleet.loaded(len(before), wall)
+
+
+def _fill(path: Path) -> None:
+    """Takes what is left of a file system."""
+    with path.open("ab", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"x" * BLOCK)
+
+
+def _faulty(stage: Stage, fault: faulty.Fault, mend: Callable[[], ReleasePlan] | None = None) -> None:
+    """Traffic on a service whose model begins to misbehave, is mended (or taken out by `mend`), and what follows."""
+    path = stage.folder / "fault.json"
+    folder = faulty.models_folder(stage.folder / "code", ROOT, stage.village.lesson.model)
+    stage.serve(folder=folder, **{faulty.VARIABLE: str(path)})
+    stage.send()
+    stage.wait(0.25)
+    with stage.fault("the model misbehaves"):
+        faulty.set_fault(path, fault)
+        stage.wait(0.35)
+        if mend is None:
+            faulty.set_fault(path, None)
+        else:
+            stage.change(mend)
+    stage.wait(0.4)
+    stage.collect()
+
+
+def _champion(stage: Stage) -> str:
+    """What names the champion's model files."""
+    arm = stage.village.plan().champion
+    assert arm.artifact is not None
+    return faulty.files_digest(stage.village.artifacts.bundle(arm.artifact.content).model)
+
+
+def _trips(stage: Stage) -> list[Trip]:
+    return counters.trips(stage.village.ledgers["reader"], stage.village.lesson.model)
+
+
+def _count(stage: Stage, override: str) -> int:
+    return sum(f'"override":"{override}"'.encode() in one.body for one in stage.records)
+
+
+def _says(facts: Mapping[str, Any], what: str) -> bool:
+    return bool(facts.get("ready")) and any(what in reason for reason in facts.get("degraded", []))
+
+
+def _as_before(stage: Stage) -> None:
+    """The last tenth of the record is answered by the plan again."""
+    good = [one for one in stage.records if one.stream == GOOD]
+    last = good[-len(good) // 10 :]
+    usual = sum(one.status == OK and b'"override":""' in one.body for one in last)
+    stage.promise("afterwards all is as before", usual >= USUAL * len(last) > 0, f"{usual} of the last {len(last)}")
+
+
+def _shift(stage: Stage) -> dict[str, float]:
+    """The p99 during the fault against that before it, and how long an old revision answered on; ms and s."""
+    window = stage.windows[0]
+    good = [one for one in stage.records if one.status == OK]
+    before = latencies([one for one in good if one.done < window.start])["p99_ms"]
+    during = latencies([one for one in good if window.start <= one.due <= window.end])["p99_ms"]
+    old = [
+        one.done - later.after
+        for earlier, later in pairwise(stage.timeline.changes)
+        for one in good
+        if one.sent > later.after and any(reply["revision"] <= earlier.plan.revision for reply in replies(one))
+    ]
+    return {"p99_before_ms": before, "p99_during_ms": during, "old_revision_seconds": max([0.0, *old])}
+
+
+FALLBACKS = frozenset({"error", "tripped"})
+SHED = frozenset({503})
+SCENARIOS: dict[str, Scenario] = {
+    "soak": Scenario(soak, Stated(), workers=2),
+    "spike": Scenario(spike, Stated(statuses=SHED), service={"max_concurrency": 32}),
+    "kill": Scenario(kill, Stated(frozenset({"not_loaded"}), SHED, no_reply=True), workers=2),
+    "disk": Scenario(disk, Stated(frozenset({"journal"}), SHED), service={"segment_bytes": SEGMENT_BYTES}),
+    "ledger": Scenario(ledger, Stated(frozenset({"stale"})), service={"max_age_seconds": 2}),
+    "slow": Scenario(slow, Stated(frozenset({"deadline"}))),
+    "raises": Scenario(raises, Stated(FALLBACKS)),
+    "corrupt": Scenario(corrupt, Stated(frozenset({"not_loaded"}))),
+    "change": Scenario(change, Stated()),
+    "drain": Scenario(drain, Stated(statuses=SHED, no_reply=True)),
+    "garbage": Scenario(garbage, Stated()),
+}

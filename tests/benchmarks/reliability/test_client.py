@@ -1,0 +1,109 @@
+"""The client against small servers of the test: every request it was told to send is in its record, with what became of it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.reliability.fleet import until
+from benchmarks.reliability.record import Sent, Stream
+from benchmarks.reliability.traffic import Traffic, post
+
+ASKED = post("/x", b"{}", {})
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+COME_BACK = b"HTTP/1.1 503 Unavailable\r\nretry-after: 7\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+@contextmanager
+def served(handle: Callable[[socket.socket], None]) -> Iterator[tuple[str, int]]:
+    """A server that gives each connection to `handle`, in turn."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            while True:
+                try:
+                    client, _ = listener.accept()
+                except OSError:
+                    return
+                threading.Thread(target=handle, args=(client,), daemon=True).start()
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield listener.getsockname()
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def answering(reply: bytes) -> Callable[[socket.socket], None]:
+    def handle(client: socket.socket) -> None:
+        with client:
+            while data := client.recv(65536):
+                client.sendall(reply * data.count(b"POST "))
+                if b"close" in reply:
+                    return
+
+    return handle
+
+
+def sent(folder: Path, address: tuple[str, int], stream: Stream, seconds: float = 0.5) -> list[Sent]:
+    """What a client wrote down that sent for about so long."""
+    traffic = Traffic(folder, address, [stream], seconds)
+    until(lambda: traffic.process.poll() is not None, "the client to end by itself", 20)
+    return traffic.finish()
+
+
+def test_it_sends_at_its_rate_and_writes_down_every_reply(tmp_path: Path) -> None:
+    with served(answering(ANSWER)) as address:
+        found = sent(tmp_path, address, Stream("good", [ASKED, ASKED], 100.0))
+    assert 40 <= len(found) <= 52
+    assert [one.number for one in found] == list(range(len(found)))
+    assert {(one.status, one.body, one.error) for one in found} == {(200, b"{}", "")}
+    assert [one.payload for one in found[:4]] == [0, 1, 0, 1]
+    assert all(one.due <= one.sent <= one.done for one in found)
+
+
+def test_a_closed_stream_has_as_many_under_way_as_it_may(tmp_path: Path) -> None:
+    with served(answering(ANSWER)) as address:
+        found = sent(tmp_path, address, Stream("good", [ASKED], 1.0, connections=2, closed=True))
+    assert len(found) > 52
+    assert {one.status for one in found} == {200}
+
+
+def test_a_time_to_come_back_is_kept(tmp_path: Path) -> None:
+    with served(answering(COME_BACK)) as address:
+        found = sent(tmp_path, address, Stream("good", [ASKED], 50.0))
+    assert {(one.status, one.retry_after) for one in found} == {(503, "7")}
+
+
+def test_no_reply_is_written_down_with_its_reason(tmp_path: Path) -> None:
+    def hang_up(client: socket.socket) -> None:
+        client.recv(65536)
+        client.close()
+
+    with served(hang_up) as address:
+        found = sent(tmp_path, address, Stream("good", [ASKED], 50.0))
+    assert found
+    assert {one.status for one in found} == {0}
+    assert {one.error.split(":")[0] for one in found} == {"connection lost"}
+
+
+def test_nobody_there_is_written_down_too(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+    found = sent(tmp_path, address, Stream("good", [ASKED], 50.0))
+    assert found
+    assert {one.error.split(":")[0] for one in found} == {"no connection"}
+
+
+def test_it_does_what_it_is_told(tmp_path: Path) -> None:
+    with served(answering(ANSWER)) as address:
+        traffic = Traffic(tmp_path, address, [Stream("a", [ASKED]), Stream("b", [ASKED], 50.0)], 20.0)
+        traffic.rate("a", 200.0)
+        traffic.rate("b", 0.0)
+        threading.Event().wait(0.5)
+        found = traffic.finish()
+    counts = {name: sum(one.stream == name for one in found) for name in ("a", "b")}
+    assert counts["a"] > 50 > counts["b"]
