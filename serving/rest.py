@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from errors import GrownetError, NotFound, UsageError
+from records import utc_now
 from serving import arrow, formats, gauges
 from serving.access import AccessLog
 from serving.calls import JSON, TEXT, Call, Checks, Handler, Message, Receive, Send, Sent, told
@@ -148,6 +149,7 @@ class App:
                 {
                     "plan": view.plan,
                     "loaded": {found.content: found.name for found in view.loaded.values()},
+                    "features": view.features(utc_now()),
                     "missing": view.missing,
                     "tripped": sorted(view.tripped),
                     "break_glass": self._service.house.forced,
