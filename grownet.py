@@ -128,6 +128,16 @@ def ingest(
 
 
 @app.command()
+def refresh(model: ModelName, as_json: Json = False) -> None:
+    """Build the features of what serves anew from the rows that came since; replicas follow within seconds."""
+    from tasks.refresh import describe
+    from tasks.refresh import refresh as run
+
+    found = run(*_house(), model)
+    _print(found, as_json, describe(found))
+
+
+@app.command()
 def retrain(
     model: ModelName,
     reason: Annotated[str, typer.Option(help="Why; kept with the candidate, read by those who vote.")] = "",
