@@ -5,12 +5,15 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from errors import NotFound, TamperError
-from records import Artifact, SignedPlan, digest_bytes
+from records import Artifact, Refreshed, SignedPlan, digest_bytes
 from serving.cache import Cache
 from stores.artifacts import Artifacts
+from stores.keysets import rotate
 from stores.vault import Vault
+from tests.stores.ledger.world import NOON, arm
 
 SIGNED = SignedPlan(payload="{}", key="guard", signature="00")
 
@@ -55,6 +58,45 @@ def test_a_broken_plan_is_none(tmp_path: Path, cache: Cache, content: bytes) -> 
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "plan.json").write_bytes(content)
     assert cache.plan() is None
+
+
+def test_a_plan_that_was_not_judged_here_is_none(tmp_path: Path, cache: Cache, store: Artifacts) -> None:
+    """Its signature may be right all the same: whoever can write here cannot judge."""
+    cache.keep_plan(SIGNED)
+    path = tmp_path / "cache" / "plan.json"
+    kept = path.read_bytes()
+    for spoilt in (
+        SIGNED.to_json(),  # as it lies in the ledger
+        kept.replace(b'"guard"', b'"release"'),
+        kept[:-10] + b'00000000"}',
+        kept.replace(b'"mac":"', b'"mac":"zz'),
+    ):
+        assert spoilt != kept
+        path.write_bytes(spoilt)
+        assert cache.plan() is None
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "plan.json").write_bytes(kept)
+    assert Cache(other, store, Vault.open(tmp_path, "serving")).plan() is None  # of another model, or replica
+    path.write_bytes(kept)
+    rotate(tmp_path, "judged")
+    again = Cache(tmp_path / "cache", store, Vault.open(tmp_path, "serving")).plan()
+    assert again is not None
+    assert again[0] == SIGNED
+
+
+def test_snapshots_are_kept_one_a_version(tmp_path: Path, cache: Cache) -> None:
+    features = arm(1).features
+    assert features is not None
+    one = Refreshed(model="m", artifact="a" * 64, number=1, features=features, made_at=NOON)
+    two = replace(one, number=2)
+    cache.keep_snapshot(one)
+    cache.keep_snapshot(two)
+    assert cache.snapshots() == [two]
+    (tmp_path / "cache" / "features" / f"{'b' * 64}.json").write_text("{")
+    assert cache.snapshots() == [two]
+    cache.prune({"c" * 64})
+    assert cache.snapshots() == []
 
 
 def test_what_was_read_once_needs_no_store(tmp_path: Path, cache: Cache, store: Artifacts) -> None:

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from checks import plans as moves
 from errors import WrongLedger
-from records import Arm, ReleasePlan, ReplicaState, Trip
+from records import Arm, ReleasePlan, ReplicaState, SignedPlan, Trip
 from serving import admission
+from serving.cache import Judged
 from serving.service import Service
 from stores.ledger import counters
 from stores.ledger import plans as ledger_plans
@@ -190,6 +191,24 @@ def test_a_cached_plan_with_a_wrong_signature_is_left_aside(town: Town) -> None:
         (town.folder / "away.db").rename(town.folder / "ledger.db")
         service.ready()
         assert service.ask()["revision"] == 3
+
+
+def test_a_cached_plan_that_a_key_signed_and_nobody_judged_is_left_aside(town: Town) -> None:
+    """Who holds the guard's key and this folder cannot end a freeze here while the ledger is away."""
+    with inside(town) as service:
+        service.ready()
+    signer = town.signer("guard")
+    payload = replace(town.plan(), revision=9, mode="rules", reason="mine").to_json()
+    forged = SignedPlan(payload=payload.decode(), key=signer.id, signature=signer.sign(payload))
+    path = town.folder / "serving" / "replica-1" / NAME / "plan.json"
+    kept = Judged.from_json(path.read_bytes())
+    path.write_bytes(replace(kept, signed=forged).to_json())
+    (town.folder / "ledger.db").rename(town.folder / "away.db")
+    with inside(town) as service:
+        assert service.call("predict", {})[0] == 503
+        (town.folder / "away.db").rename(town.folder / "ledger.db")
+        service.ready()
+        assert (service.ask()["revision"], service.ask()["version"]) == (3, 1)
 
 
 def test_the_highest_revision_is_remembered_over_a_restart(town: Town) -> None:

@@ -15,8 +15,10 @@ from msgspec.structs import replace
 from checks import plans as moves
 from errors import AdmissionRefused
 from records import Answer, Arm, Artifact, FeatureSet, Refreshed, Trip, utc_now
+from serving import gauges
 from serving.fresh import believe
 from stores.ledger import counters, snapshots
+from tasks import operate, trace
 from tests.serving.inside import Inside, inside
 from tests.serving.market import NEWCOMER, Market, later
 from tests.serving.town import NAME, wait_for
@@ -263,6 +265,40 @@ def test_what_no_arm_needs_any_more_is_forgotten(market: Market) -> None:
         wait_for(lambda: not (sealed / first.features.content).exists())
         assert (sealed / second.features.content).exists()
         assert len(list((folder / "features").iterdir())) == 2
+
+
+def test_what_answers_and_how_old_it_is_is_said_everywhere(market: Market) -> None:
+    made = refreshed(market)
+    market.limit(min_rows_share=0.5, max_age_hours=1)
+    with inside(market) as service:
+        wait_for(lambda: numbers(service) == everywhere(1), 30)
+        reply = basket(service)
+        assert "champion: features are" in trouble(service)
+        shown = service.call("plan", b"", method="GET")[1]["features"]["champion"]
+        assert (shown["snapshot"], shown["refresh"]) == (made.features.content, 1)
+        assert shown["age_seconds"] == pytest.approx((utc_now() - made.features.as_of).total_seconds(), abs=60)
+        found = {one.name: one for one in gauges.metrics(service.service, 0, 0)}
+        ages = {one.labels["arm"]: one.value for one in found["grownet_features_age_seconds"].samples}
+        assert ages.keys() == everywhere(1).keys()
+        assert ages["champion"] == pytest.approx(shown["age_seconds"], abs=60)
+        assert {one.value for one in found["grownet_features_refresh"].samples} == {1}
+    facts = trace.trace(market.settings, market.config, reply["prediction_id"])["features"]
+    assert (facts["content"], facts["refresh"], facts["as_of"]) == (made.features.content, 1, made.features.as_of)
+    assert facts["data"][0]["delta_version"] == made.features.snapshots[0].delta_version
+    assert "(refresh 1)" in trace.current_plan(market.settings, NAME)[1]
+    (model,) = trace.overview(market.settings, market.config)
+    assert [(one["version"], one["refresh"]) for one in model["features"]] == [(f"{NAME}-v2", 1), (f"{NAME}-v1", 1)]
+    assert "(refresh 1)" in trace.describe([model])
+    assert operate.verify_audit(market.settings)["feature_snapshots"] == 2
+
+
+def test_without_a_limit_old_features_are_no_trouble(market: Market) -> None:
+    with inside(market) as service:
+        service.ready()
+        assert trouble(service) == ""
+        reply = basket(service)
+    facts = trace.trace(market.settings, market.config, reply["prediction_id"])["features"]
+    assert (facts["refresh"], facts["of"]) == (0, f"the training of {NAME}-v2")
 
 
 # ---- what is believed --------------------------------------------------------------------------------
