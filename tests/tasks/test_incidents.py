@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from typer.testing import CliRunner
 
 from configs.load import settings
 from configs.schema import Settings
 from errors import NotFound, RoleRefused, TamperError, UsageError
+from grownet import app
 from records import utc_now
 from stores.ledger import incidents
 from tasks.incidents import Close, close, listed, note, show
@@ -141,3 +144,24 @@ def test_a_note_that_was_changed_is_not_believed(house: Settings) -> None:
         show(house, "i1")
     with pytest.raises(TamperError, match="entry i1/1"):
         verify_audit(house)
+
+
+def test_the_commands_show_note_and_close(house: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROWNET_HOME", str(house.home))
+
+    def told(*words: str) -> str:
+        done = CliRunner().invoke(app, ["incident", *words])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    assert "i1  open, restored after 8.0 s  critical: kpi drop of recommendation" in told("list")
+    assert "1. note by operator:olga" in told("note", "i1", "--text", "called the supplier", "--as", "olga")
+    evidence = ["--evidence", CAUSE.evidence]
+    assert "--agree 2" in told("close", "i1", "--cause", CAUSE.cause, *evidence, "--as", "olga")
+    assert "next: " + str(house.home / "incidents" / "i1.md") in told("close", "i1", "--agree", "2", "--as", "otto")
+    assert told("list").strip() == "no incident"
+    facts = json.loads(told("show", "i1", "--json"))
+    assert [one["kind"] for one in facts["entries"]] == ["note", "cause", "agreed"]
+    again = CliRunner().invoke(app, ["incident", "close", "i1", "--agree", "2", "--as", "otto"])
+    assert isinstance(again.exception, UsageError)
+    assert again.exception.exit_code == 2
