@@ -26,6 +26,7 @@ from serving.house import unavailable
 from serving.metrics import merged
 from serving.oip import Protocol
 from serving.oip_routes import OipRoutes
+from serving.pages import Pages
 from serving.predict import predict
 from serving.service import Service
 from serving.siblings import Siblings
@@ -61,7 +62,7 @@ class App:
         }  # fmt: skip
         self.protocol = Protocol(service, self._checks)
         self.faces: list[Face] = []  # others on this loop, started and ended with the service
-        self._beside = (OipRoutes(self.protocol, self._checks).find,)
+        self._beside = (OipRoutes(self.protocol, self._checks).find, Pages(service).find)
         self._of_model: dict[str, tuple[str, Handler]] = {
             "predict": ("POST", self._predict), "feedback": ("POST", self._feedback), "plan": ("GET", self._plan),
         }  # fmt: skip
@@ -208,7 +209,7 @@ def _only(scope: Message, method: str) -> None:
 
 def _refused(scope: Message, error: Refusal) -> Sent:
     """The reply to what went wrong, in the form of the protocol that was spoken."""
-    body = error.text if scope["path"].startswith("/v2/") else error.body
+    body = error.text if scope["path"].split("/")[1] == "v2" else error.body
     return Sent(error.status, body, JSON, error.headers)
 
 

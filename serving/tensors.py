@@ -241,6 +241,7 @@ MAKERS: dict[str, tuple[str, Callable[[Reply], Any]]] = {  # one value for each 
     "override": ("BYTES", lambda reply: reply.override),
     "version": ("INT64", lambda reply: reply.version),
     "revision": ("INT64", lambda reply: reply.revision),
+    "journalled": ("BOOL", lambda reply: reply.journalled is not False),
     "value": ("FP64", _value),  # NaN (null in JSON) where a decision has none
     "count": ("INT64", _count),
     "items": ("BYTES", lambda reply: reply.decision.items),
