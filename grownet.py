@@ -5,6 +5,7 @@ Facts go to stdout (as one JSON document with --json), everything else to stderr
 
 from __future__ import annotations
 
+import logging
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,6 +104,21 @@ def serve(
     from serving.server import run
 
     run(chosen, config, host, port, grpc_port)
+
+
+@app.command()
+def ship(
+    follow: Annotated[bool, typer.Option(help="Go on, a pass each service.ship_seconds.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Ship the journals on this machine to the lake; clear what is shipped, read and old. The monitor flow does it hourly."""
+    from tasks import ship as shipper
+
+    chosen, config = _house()
+    if follow:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        shipper.follow(chosen, config)
+    _print(shipper.ship(chosen, config), as_json)
 
 
 @app.command()

@@ -1,8 +1,9 @@
 """Watches what is served: profiles of new answers, drift and corruption against the training reference, the KPI.
 
-Reads the journals of all replicas from a watermark, the lake, the ledger; writes profiles to the lake, findings (with an
-expiry) to the ledger, pages below `home/pages/monitor`, cards and release notes. Started hourly, or on demand (`grownet monitor MODEL`); a run
-catches up with all that came since the last one. It changes no plan: the guard alone reads the findings and acts.
+Reads the journals of all replicas from a watermark, the lake, the ledger; ships the journals and writes profiles to the
+lake, findings (with an expiry) to the ledger, pages below `home/pages/monitor`, cards and release notes. Started hourly, or
+on demand (`grownet monitor MODEL`); a run catches up with all that came since the last one. It changes no plan: the guard
+alone reads the findings and acts.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from prefect import State, flow
 from prefect.runtime import flow_run
 
-from tasks.watching import judge, models_to_judge, read_journals, show, write_papers
+from tasks.watching import judge, models_to_judge, read_journals, ship_journals, show, write_papers
 
 
 def _named() -> str:
@@ -29,8 +30,9 @@ def monitor(model: str = "", until: str = "", report: bool = True) -> list[State
         report: whether Evidently's report is made too.
     """
     read_journals()
+    shipped = ship_journals(return_state=True)  # a lake that is full is no reason not to judge
     names = models_to_judge(model)
     judged = [judge.with_options(task_run_name=f"judge {name}")(name, until, return_state=True) for name in names]
     shown = [show(state, report, return_state=True) for state in judged if state.is_completed()]
     write_papers(names)
-    return [*judged, *shown]
+    return [*judged, *shown, shipped]

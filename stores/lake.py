@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
@@ -156,6 +158,16 @@ class Lake:
         found = handle.to_pyarrow_table(columns=list(columns) if columns else None, filters=list(where or ()) or None)
         return found.to_pandas()
 
+    def some(self, table: str, columns: Sequence[str], where: Sequence[Filter], most: int) -> pd.DataFrame:
+        """Any rows for which every filter holds, at most so many; no more of the table is held than that takes."""
+        rows = self._open(table).to_pyarrow_dataset().scanner(columns=list(columns), filter=_expression(where))
+        return rows.head(most).to_pandas()
+
+    def partitions(self, table: str, **where: str) -> list[dict[str, str]]:
+        """The partitions there are, as the table's paths name them."""
+        filters = [(name, "=", value) for name, value in where.items()]
+        return [dict(one) for one in self._open(table).partitions(file_pruning_predicate=filters or None)]
+
     def commits(self, table: str, after: int = -1) -> list[Commit]:
         """The commits with a version above `after`, oldest first."""
         handle = self._open(table)
@@ -240,6 +252,10 @@ def _attempted(table: str, do: Callable[[], Done]) -> Done:
         got=str(problem),
         do="run it again: nothing of it was written",
     ) from problem
+
+
+def _expression(where: Sequence[Filter]) -> pc.Expression:
+    return pq.filters_to_expression(list(where))
 
 
 def _settings_of(layout: Layout) -> dict[str, str | None] | None:

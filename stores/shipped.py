@@ -43,6 +43,7 @@ SCHEMAS = {
 }
 _LINES = Layout(("model", "day"), ("minute", "segment", "event_time", "received_at", "version"))
 LAYOUTS = {ANSWERS: _LINES, FEEDBACK: _LINES, ASIDE: Layout((), ("segment",)), SEGMENTS: Layout()}
+COLUMNS = ("replica", "segment", "offset", "line")  # what a line is read back from
 SEARCHED_AT_ONCE = 500  # ids in one query
 
 
@@ -78,20 +79,33 @@ class Shipped:
                 entries += self._entries(table, [*where[0], (name, "in", where[1])])
         return joined(entries)
 
-    def answers(self, where: Sequence[Filter]) -> Iterator[Answer]:
-        """The answers for which every filter on a column holds, in no order; scores beside them among those."""
-        return (entry for entry in self._entries(ANSWERS, where) if isinstance(entry, Answer))
+    def newest(self, model: str, where: Sequence[Filter], most: int) -> Iterator[Answer]:
+        """What was replied for a model and every filter on a column holds for: day by day from the newest, at most so
+        many; of the last day any."""
+        if not self._lake.exists(ANSWERS):
+            return
+        days = sorted((one["day"] for one in self._lake.partitions(ANSWERS, model=model)), reverse=True)
+        for day in days:
+            here = [("model", "=", model), ("day", "=", date.fromisoformat(day)), ("paired_with", "=", ""), *where]
+            rows = self._lake.some(ANSWERS, COLUMNS, here, most)
+            most -= len(rows)
+            for row in rows.itertuples():
+                if isinstance(entry := _entry(ANSWERS, row), Answer):
+                    yield entry
+            if most <= 0:
+                return
 
     def replied(self, model: str, start: datetime, end: datetime) -> Iterator[Answer]:
         """What was replied for a model with `received_at` in [start, end)."""
         span: list[Filter] = [("day", ">=", start.date()), ("day", "<=", end.date())]
         when: list[Filter] = [("received_at", ">=", start), ("received_at", "<", end)]
-        return self.answers([("model", "=", model), *span, *when, ("paired_with", "=", "")])
+        found = self._entries(ANSWERS, [("model", "=", model), *span, *when, ("paired_with", "=", "")])
+        return (entry for entry in found if isinstance(entry, Answer))
 
     def _entries(self, table: str, where: Sequence[Filter]) -> Iterator[Entry]:
         if not self._lake.exists(table):
             return
-        rows = self._lake.read(table, columns=["replica", "segment", "offset", "line"], where=where)
+        rows = self._lake.read(table, columns=COLUMNS, where=where)
         for row in rows.sort_values(["replica", "segment", "offset"]).itertuples():
             yield _entry(table, row)
 

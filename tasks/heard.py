@@ -1,6 +1,6 @@
 """What the journals tell of what serves a model: whom it answered, what came of it, and which segments they are in.
 
-Reads the journals of all replicas; writes nothing. Used by the bias audit.
+Reads the journals of all replicas, on this disk and in the lake; writes nothing. Used by the bias audit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from configs.schema import Settings
 from models.contract import Decided
 from records import Answer, Feedback
 from tasks.eyes import ODD
-from tasks.reading import with_outcomes
+from tasks.reading import Sought, journals_of, with_outcomes
 from tasks.served import Served
 
 
@@ -37,7 +37,8 @@ def heard(settings: Settings, served: Served, since: datetime) -> tuple[list[Hea
         mine = (line.model, line.version, line.artifact) == (served.name, served.version, served.artifact)
         return mine and not line.paired_with
 
-    pairs = with_outcomes(settings.home / "journal", wanted, since, served.recipe.audit.live_rows)
+    sought = Sought(served.name, (("version", "=", served.version), ("artifact", "=", served.artifact)))
+    pairs = with_outcomes(journals_of(settings), wanted, sought, since, served.recipe.audit.live_rows)
     found, lost = list[Heard](), 0
     for line, feedback in pairs:
         try:

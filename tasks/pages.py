@@ -19,7 +19,7 @@ from tasks import drift_page, sample_report
 from tasks.drift_page import Theirs
 from tasks.eyes import Eye, observed
 from tasks.monitor import Watch
-from tasks.reading import newest
+from tasks.reading import Sought, journals_of, newest
 from tasks.reference import said
 from tasks.timeline import subjects
 
@@ -48,7 +48,9 @@ def _theirs(watch: Watch, drift: Finding, page: Path) -> Theirs | None:
     if eye is None:
         return None
     most = watch.config.models[drift.model].monitor.report_rows
-    lines = newest(watch.settings.home / "journal", lambda line: _in_window(line, drift), most)
+    window = (("event_time", ">=", drift.window_start), ("event_time", "<", drift.window_end))
+    sought = Sought(drift.model, (("version", "=", drift.version), *window))
+    lines = newest(journals_of(watch.settings), lambda line: _in_window(line, drift), sought, most)
     current = sampled(eye, lines)
     left_out = sample_report.write(eye.sample, current, page)
     file = page.name if page.exists() else ""

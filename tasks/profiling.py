@@ -28,6 +28,7 @@ from records import RULES, Answer, Feedback, ReleasePlan
 from stores.lake import Lake
 from stores.ledger import plans
 from stores.ledger.engine import Ledger
+from stores.shipped import Shipped
 from tasks import reference
 from tasks.eyes import ODD, Eye, Eyes, observed
 from tasks.reading import Mark, Stretch, earlier, stretches
@@ -89,6 +90,7 @@ def read_journals(settings: Settings, config: Config, ledger: Ledger, eyes: Eyes
         DataError: when the lake refuses.
     """
     lake, read = Lake(settings.lake_uri), 0
+    shipped = Shipped(lake)
     enabled = {name: plans.current(ledger, name) for name, model in config.models.items() if model.enabled}
     serving = {name: signed.plan for name, signed in enabled.items() if signed is not None}
     root = settings.home / "journal"
@@ -97,7 +99,7 @@ def read_journals(settings: Settings, config: Config, ledger: Ledger, eyes: Eyes
         for folder in sorted(path for path in root.glob("*") if path.is_dir()):
             marks = {segment: mark for (replica, segment), mark in done.items() if replica == folder.name}
             for stretch in stretches(folder, marks):
-                rows = _rows(stretch, serving, eyes, now)
+                rows = _rows(stretch, serving, eyes, now, shipped)
                 _tell(stretch)
                 key = f"{TABLE}:{stretch.replica}:{stretch.segment}:{stretch.mark.generation}:{stretch.start}"
                 lake.append(TABLE, pa.Table.from_pylist(rows, schema=SCHEMA), key, 1)
@@ -136,7 +138,9 @@ def _tell(stretch: Stretch) -> None:
         log.warning("segment %s of %s is not what was read; counted anew", stretch.segment, stretch.replica)
 
 
-def _rows(stretch: Stretch, serving: dict[str, ReleasePlan], eyes: Eyes, now: datetime) -> list[dict[str, Any]]:
+def _rows(
+    stretch: Stretch, serving: dict[str, ReleasePlan], eyes: Eyes, now: datetime, shipped: Shipped
+) -> list[dict[str, Any]]:
     """The profile rows of a stretch, and the one that says how far it goes."""
     answers, aside = _placed(stretch, serving, now)
     place: dict[str, Any] = {
@@ -146,7 +150,7 @@ def _rows(stretch: Stretch, serving: dict[str, ReleasePlan], eyes: Eyes, now: da
         **stretch.mark._asdict(),
     }
     rows = []
-    for key, group, seen in _profiled(sorted(_grouped(stretch, answers, serving).items()), eyes):
+    for key, group, seen in _profiled(sorted(_grouped(stretch, answers, serving, shipped).items()), eyes):
         rows.append(
             {
                 **place,
@@ -188,7 +192,9 @@ def _own(prediction_id: str, replica: str) -> bool:
         return False
 
 
-def _grouped(stretch: Stretch, answers: dict[str, Answer], serving: dict[str, ReleasePlan]) -> dict[Key, Group]:
+def _grouped(
+    stretch: Stretch, answers: dict[str, Answer], serving: dict[str, ReleasePlan], shipped: Shipped
+) -> dict[Key, Group]:
     groups: dict[Key, Group] = {}
     for line in answers.values():
         if not line.paired_with:
@@ -198,7 +204,7 @@ def _grouped(stretch: Stretch, answers: dict[str, Answer], serving: dict[str, Re
                 groups.setdefault(asked, Group()).failed.append(line)
         elif line.arm == "canary" and line.decision is not None:
             groups.setdefault(_key(line, serving), Group()).beside.append(line)
-    for line, outcome in _outcomes(stretch, answers, serving):
+    for line, outcome in _outcomes(stretch, answers, serving, shipped):
         groups.setdefault(_key(line, serving), Group()).outcomes.append((line, outcome))
     return groups
 
@@ -227,14 +233,14 @@ def _asked(line: Answer, serving: dict[str, ReleasePlan]) -> Key | None:
 
 
 def _outcomes(
-    stretch: Stretch, answers: dict[str, Answer], serving: dict[str, ReleasePlan]
+    stretch: Stretch, answers: dict[str, Answer], serving: dict[str, ReleasePlan], shipped: Shipped
 ) -> Iterable[tuple[Answer, Any]]:
     """Answers with what came of them. The first feedback counts; one for an answer nobody gave does not."""
     first: dict[str, Feedback] = {}
     for entry in stretch.entries:
         if isinstance(entry, Feedback) and entry.model in serving and _own(entry.prediction_id, stretch.replica):
             first.setdefault(entry.prediction_id, entry)
-    before = earlier(stretch, [identity for identity in first if identity not in answers])
+    before = earlier(stretch, {name: one for name, one in first.items() if name not in answers}, shipped)
     for identity, feedback in first.items():
         line = answers.get(identity) or before.get(identity)
         if line is not None and not line.paired_with and line.model == feedback.model:

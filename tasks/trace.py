@@ -1,6 +1,7 @@
 """Questions an auditor or an engineer asks: what answered this, what served then, how does every model stand.
 
-Reads the journal, the ledger and the artifact store; writes nothing, needs neither Prefect nor MLflow.
+Reads the journal on this disk and in the lake, the ledger and the artifact store; writes nothing, needs neither Prefect
+nor MLflow.
 Behind `grownet trace`, `served`, `models` and `release show`.
 """
 
@@ -12,11 +13,16 @@ from typing import Any
 
 from checks.plans import DRIFT, initial
 from checks.plans import describe as describe_plan
+from checks.prediction_ids import parse
 from configs.schema import Config, Settings
+from errors import NotFound
 from records import Arm, Candidate, Evidence, ReleasePlan, Ruling, Snapshot, utc_now
 from stores import lookup
+from stores.lake import Lake
 from stores.ledger import ballots, batches, evidence, incidents, plans, rulings, verdicts, votes
 from stores.ledger.engine import Ledger
+from stores.lookup import Found
+from stores.shipped import Shipped
 from stores.vault import Vault
 from tasks import places, snapshot_facts
 from tasks.incidents import facts as incident_facts
@@ -30,10 +36,10 @@ def trace(settings: Settings, config: Config, prediction_id: str) -> dict[str, A
     the data version and the expectations its rows met.
 
     Raises:
-        NotFound: when no journal here knows the answer.
+        NotFound: when neither a journal here nor the lake knows the answer.
         TamperError: when a line, the plan's signature or the evidence does not match.
     """
-    found = lookup.read(settings.home / "journal", prediction_id)
+    found = _found(settings, prediction_id)
     ring = Vault.open(settings.home, "reader", settings.kms_key_uri).verifier
     answer = found.answer
     with opened(settings, "reader") as ledger:
@@ -51,6 +57,21 @@ def trace(settings: Settings, config: Config, prediction_id: str) -> dict[str, A
         if arm is not None and not arm.is_rules:
             facts |= _origin(ledger, arm, config)
     return facts
+
+
+def _found(settings: Settings, prediction_id: str) -> Found:
+    """From the journal on this disk; else from the lake, with what stands here of it still."""
+    root = settings.home / "journal"
+    try:
+        return lookup.read(root, prediction_id)
+    except NotFound:
+        folder = root / parse(prediction_id).replica
+    lines = [*Shipped(Lake(settings.lake_uri)).about(prediction_id), *lookup.about(folder, prediction_id)]
+    found = lookup.joined(lines).get(prediction_id)
+    if found is None:
+        where = f"its line in {folder}, or in the lake"
+        raise NotFound(f"answer {prediction_id}", expected=where, got="none", do="look on the machine of that replica")
+    return found
 
 
 def _origin(ledger: Ledger, arm: Arm, config: Config) -> dict[str, Any]:
@@ -102,8 +123,11 @@ def served(settings: Settings, model: str, at: datetime) -> dict[str, Any]:
         signed = plans.at(ledger, model, at)
     plan = plans.verify(signed, ring) if signed else initial(model, at)
     start = at.replace(second=0, microsecond=0)
+    end = start + timedelta(minutes=1)
+    here = {one.prediction_id: one for one in lookup.answers(settings.home / "journal", model, start, end)}
+    shipped = {one.prediction_id: one for one in Shipped(Lake(settings.lake_uri)).replied(model, start, end)}
     counts: dict[str, int] = {}
-    for answer in lookup.answers(settings.home / "journal", model, start, start + timedelta(minutes=1)):
+    for answer in (shipped | here).values():
         key = f"{answer.arm} v{answer.version} r{answer.revision}"
         counts[key] = counts.get(key, 0) + 1
     return {"model": model, "at": at, "plan": plan, "in_words": describe_plan(plan), "answers_that_minute": counts}

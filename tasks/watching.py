@@ -1,4 +1,4 @@
-"""The monitor flow's tasks: the journals read once, each model judged on its own, its page shown in the run.
+"""The monitor flow's tasks: the journals read once and shipped, each model judged on its own, its page shown in the run.
 
 Read settings and configuration themselves, so that runs carry names and times. A busy ledger, a lake or a store that is
 away is tried again; every step may be repeated without harm.
@@ -11,7 +11,7 @@ from prefect import get_run_logger
 from configs.load import load, settings
 from errors import DataError, LedgerUnavailable, StackError
 from records import Finding
-from tasks import drift_page, monitor, pages, paperwork, profiling, steps
+from tasks import drift_page, monitor, pages, paperwork, profiling, ship, steps
 from tasks.steps import artifact
 
 step = steps.step(LedgerUnavailable, StackError, DataError)
@@ -26,6 +26,13 @@ def read_journals() -> int:
         lines = profiling.read_journals(house, config, watch.ledger, watch.eyes, watch.now)
     get_run_logger().info("%d lines of the journals are new", lines)
     return lines
+
+
+@step
+def ship_journals() -> None:
+    """What is sealed goes to the lake; what is there, read and old leaves this disk."""
+    house = settings()
+    get_run_logger().info("%s", ship.ship(house, load(house.configs)).to_json().decode())
 
 
 @step

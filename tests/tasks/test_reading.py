@@ -9,10 +9,20 @@ from pathlib import Path
 import msgspec
 
 from records import Answer, Feedback
+from stores.lake import Lake
 from stores.segments import SEALED, line_of
-from tasks.reading import Stretch, stretches, with_outcomes
+from stores.shipped import Shipped
+from tasks.reading import Journals, Sought, Stretch, stretches, with_outcomes
 
 NOW = datetime(2026, 11, 10, tzinfo=UTC)
+
+
+ALL = Sought("m")
+
+
+def here(root: Path) -> Journals:
+    """A disk, and a lake that has nothing."""
+    return Journals(root, Shipped(Lake(str(root / "no-lake"))))
 
 
 def line(number: int) -> bytes:
@@ -90,12 +100,14 @@ def test_answers_come_with_their_first_feedback_and_only_so_many_are_held(tmp_pa
         answers = [line(number) for number in numbers]
         segment(tmp_path / replica, *answers, fed(numbers[-1], "yes"), fed(numbers[-1], "late"), fed(99, "lost"))
 
+    journals = here(tmp_path)
+
     def found(most: int) -> list[tuple[str, object]]:
-        pairs = with_outcomes(tmp_path, lambda one: one.prediction_id != "id-1", NOW, most)
+        pairs = with_outcomes(journals, lambda one: one.prediction_id != "id-1", ALL, NOW, most)
         return [(answer.prediction_id, feedback and feedback.outcome) for answer, feedback in pairs]
 
     rest = [("id-10", None), ("id-11", None), ("id-12", None), ("id-13", "yes")]
     assert found(99) == [("id-0", None), ("id-2", "yes"), *rest]
     assert found(2) == rest[-2:]
-    assert with_outcomes(tmp_path, lambda one: True, NOW + timedelta(seconds=1), 99) == []
-    assert with_outcomes(tmp_path / "nowhere", lambda one: True, NOW, 99) == []
+    assert with_outcomes(journals, lambda one: True, ALL, NOW + timedelta(seconds=1), 99) == []
+    assert with_outcomes(here(tmp_path / "nowhere"), lambda one: True, ALL, NOW, 99) == []
