@@ -44,9 +44,11 @@ class Forms:
 
     def __init__(self, model: Model) -> None:
         request: Any = model.Request
-        fields = [("requests", list[request] | msgspec.UnsetType, msgspec.UNSET)]  # UNSET: it was a request after all
         self._one = msgspec.json.Decoder(request)
-        self._many = msgspec.json.Decoder(msgspec.defstruct("Batch", fields))
+        self._many = msgspec.json.Decoder(
+            msgspec.defstruct("Batch", [("requests", list[request])], forbid_unknown_fields=True)
+        )
+        self._batch = msgspec.json.Decoder(msgspec.defstruct("Any", [("requests", Any, msgspec.UNSET)]))
         self._feedback = msgspec.json.Decoder(
             msgspec.defstruct(
                 "FeedbackBody", [("prediction_id", str), ("outcome", model.Outcome)], forbid_unknown_fields=True
@@ -60,9 +62,11 @@ class Forms:
             InputError: naming the field.
         """
         if b'"requests"' in body:
-            found = decode(self._many, body).requests
-            if found is not msgspec.UNSET:
-                return found, True
+            try:
+                return decode(self._many, body).requests, True
+            except InputError:
+                if decode(self._batch, body).requests is not msgspec.UNSET:
+                    raise  # else the word stood elsewhere in a request
         return [decode(self._one, body)], False
 
     def feedback(self, body: bytes) -> tuple[str, Any]:

@@ -48,6 +48,9 @@ def test_unicode_is_a_customer_like_another() -> None:
         (b'{"surprise": 1}', "$.surprise", "a field of the request"),
         (b'{"requests": {}}', "$.requests", "array"),
         (b'{"requests": [{}, {"k": "x"}]}', "$.requests[1].k", "int"),
+        (b'{"requests": [{}], "customer": "4"}', "$.customer", "a field of the request"),
+        (b'{"requests": 5, "k": 5}', "$.requests", "array"),
+        (b'{"requests": ' + b"[" * 100_000, "$", "a JSON object"),
     ],
 )
 def test_a_wrong_request_names_the_field(body: bytes, field: str, expected: str) -> None:
