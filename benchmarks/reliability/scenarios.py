@@ -27,7 +27,7 @@ from stores.ledger import counters
 
 SPIKE = 4.0  # times what the service answers at most
 BATCH = 40  # requests in one call of the spike: so the client is not what is slow
-DISK_BYTES, SEGMENT_BYTES = 8 << 20, 1 << 20
+DISK_BYTES, SEGMENT_BYTES, RESERVE_BYTES = 8 << 20, 1 << 20, 2 << 20
 MEND_SECONDS = 30.0
 SLOW_SECONDS = 1.0  # a call of the slow model
 BLOCK = 4096
@@ -338,7 +338,11 @@ SCENARIOS: dict[str, Scenario] = {
     "soak": Scenario(soak, Stated(), workers=2),
     "spike": Scenario(spike, Stated(statuses=SHED), service={"max_concurrency": 32}),
     "kill": Scenario(kill, Stated(frozenset({"not_loaded"}), SHED, no_reply=True), workers=2),
-    "disk": Scenario(disk, Stated(frozenset({"journal"}), SHED), service={"segment_bytes": SEGMENT_BYTES}),
+    "disk": Scenario(
+        disk,
+        Stated(frozenset({"journal"}), SHED),
+        service={"segment_bytes": SEGMENT_BYTES, "journal_reserve_bytes": RESERVE_BYTES},
+    ),
     "ledger": Scenario(ledger, Stated(frozenset({"stale"})), service={"max_age_seconds": 2}),
     "slow": Scenario(slow, Stated(frozenset({"deadline"}))),
     "raises": Scenario(raises, Stated(FALLBACKS)),
