@@ -91,6 +91,9 @@ def serve(
     grpc_port: Annotated[
         int | None, typer.Option(help="Port for the Open Inference Protocol over gRPC; none when left out.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Replicas on this machine, started again when they die; one is this process.")
+    ] = 1,
     check: Annotated[
         str, typer.Option(help="Load this candidate as production would, answer its example, and exit.")
     ] = "",
@@ -101,9 +104,13 @@ def serve(
         from serving.check import main
 
         raise typer.Exit(main([check]))
+    if workers > 1:
+        from serving.workers import supervise
+
+        return supervise(chosen, config, workers, (host, port), grpc_port)
     from serving.server import run
 
-    run(chosen, config, host, port, grpc_port)
+    return run(chosen, config, host, port, grpc_port)
 
 
 @app.command()

@@ -188,17 +188,21 @@ class App:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        self._service.start()
-        self._checks.patience.look()
-        for face in self.faces:
-            await face.start()
+        try:
+            self._service.start()
+            self._checks.patience.look()
+            for face in self.faces:
+                await face.start()
+        except GrownetError as error:
+            log.critical("the service does not start: %s", error)
+            return await send({"type": "lifespan.startup.failed", "message": ""})
         await send({"type": "lifespan.startup.complete"})
         await receive()
         for face in self.faces:
             await face.stop()
         await self._edge.siblings.close()
         await asyncio.to_thread(self._service.close)
-        await send({"type": "lifespan.shutdown.complete"})
+        return await send({"type": "lifespan.shutdown.complete"})
 
 
 def _only(scope: Message, method: str) -> None:

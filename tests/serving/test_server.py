@@ -17,8 +17,8 @@ import pytest
 from checks import plans as moves
 from errors import StackError
 from records import Answer
-from stores.journal import read
 from stores.ledger import counters
+from stores.lookup import read
 from stores.segments import entries, segments
 from tests.serving.town import NAME, ROOT, Server, Town, wait_for
 
