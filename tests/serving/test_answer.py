@@ -1,5 +1,6 @@
 """The answer path: who answers, who answers instead, and what is no answer."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -28,8 +29,9 @@ def content(of: Arm) -> str:
 
 def loaded(of: Arm) -> Loaded:
     runner = Runner(of.name, 1, 1)
+    assert of.features
     return Loaded(
-        number=of.number, name=of.name, content=content(of), fitted=None, index=None, policy=POLICY,
+        number=of.number, name=of.name, content=content(of), fitted=None, index=None, features=of.features, policy=POLICY,
         manifest=None, live=runner, beside=runner,  # type: ignore[arg-type]  # nobody reads the manifest here
     )  # fmt: skip
 
@@ -42,6 +44,21 @@ def view(*have: Arm, **plan: Any) -> View:
 
 def who(choice: Choice) -> tuple[str, int, str]:
     return choice.arm, choice.version, choice.override
+
+
+def test_rules_look_up_the_features_of_the_first_that_is_loaded() -> None:
+    behind = view(V2, champion=V1, previous=V2).behind_rules
+    assert behind is not None
+    assert behind.name == V2.name
+    assert view().behind_rules is None
+    assert view(V1, previous=V2).loaded_arms.keys() == {"champion"}
+
+
+def test_features_are_too_old_past_a_limit_only() -> None:
+    one, later = view(V1), NOON + timedelta(hours=30)
+    assert one.too_old(24, later) == ["champion: features are 30.0 h old"]
+    assert one.too_old(30, later) == []
+    assert one.too_old(0, later + timedelta(days=9999)) == []
 
 
 def test_the_champion_answers() -> None:

@@ -122,6 +122,25 @@ class TestMarks:
             triggers = connection.execute(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars()
             assert {"bias_audits_update", "review_answers_delete", "review_states_insert"} <= set(triggers)
 
+    def test_a_ledger_of_the_third_schema_gets_feature_snapshots_and_entries_of_incidents(self, tmp_path: Path) -> None:
+        with opened(tmp_path) as ledger:
+            number = versions.version_for(ledger, "data", "orders", "before").number
+        raw = sqlite3.connect(tmp_path / "ledger.db")
+        raw.executescript("DROP TABLE snapshots; DROP TABLE incident_entries;")
+        raw.executescript("UPDATE meta SET value = '3' WHERE name = 'schema';")
+        raw.close()
+        with pytest.raises(LedgerError, match="start the guard once"), opened(tmp_path, "reader"):
+            pass
+        with opened(tmp_path, "guard", create=False) as ledger:
+            assert audit.verify(ledger) == 1
+        with opened(tmp_path, "reader") as ledger, ledger.read() as connection:
+            assert versions.versions(ledger, "data", "orders")[0].number == number
+            assert connection.execute(sa.select(t.snapshots)).all() == []
+            triggers = connection.execute(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars()
+            assert {"snapshots_update", "snapshots_delete", "snapshots_insert", "incident_entries_update"} <= set(
+                triggers
+            )
+
     def test_many_open_a_new_ledger_at_once(self, tmp_path: Path) -> None:
         seen: list[str] = []
 
