@@ -58,7 +58,7 @@ def score_beside(live: Live) -> None:
 
     live.waiting.pending = True
     runner = rival.loaded.beside if rival.loaded else desk.beside
-    if not runner.offer(Job(work, done, lambda: True)):
+    if not runner.offer(Job(work, done)):
         live.waiting.pending = False
         live.house.metrics.count("beside", desk.name, "dropped")
 

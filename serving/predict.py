@@ -184,6 +184,11 @@ async def _rules(ask: Ask, requests: list[Any]) -> list[Decided]:
 
 async def within(runner: Runner, work: Callable[[], Any], seconds: float) -> Any:
     """The result of `work` in a thread of the runner, or LATE when it is not there in time."""
+    job = Job(work)
+    if not runner.offer(job):
+        return LATE
+    if runner.glance(job):
+        return job.result
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
 
@@ -191,13 +196,14 @@ async def within(runner: Runner, work: Callable[[], Any], seconds: float) -> Any
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(_settle, future, result)
 
-    if not runner.offer(Job(work, done, lambda: not future.done())):
-        return LATE
+    if not job.then(done):
+        return job.result
     timer = loop.call_later(max(seconds, 0.0), _settle, future, LATE)
     try:
         return await future
     finally:
         timer.cancel()
+        job.wanted = False
 
 
 def _settle(future: asyncio.Future[Any], result: Any) -> None:

@@ -12,12 +12,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any
 
 from errors import InputError
 
 log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 0.05  # a call slower than this gets a thread beside it
+GLANCE_SECONDS = (
+    0.001  # a call that was briefer than this is waited for: the longest time that model code can hold others up
+)
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,34 @@ class Failure:
     reason: str
 
 
-class Job(NamedTuple):
-    work: Callable[[], Any]
-    done: Callable[[Any], None]  # called in the runner's thread with the result, a Failure or an InputError
-    wanted: Callable[[], bool]
+class Job:
+    """A call of model code. Work that is not `wanted` any more is not begun.
+
+    Args:
+        done: called in the runner's thread with the result, a Failure or an InputError.
+    """
+
+    __slots__ = ("_done", "_ended", "result", "wanted", "work")
+
+    def __init__(self, work: Callable[[], Any], done: Callable[[Any], None] | None = None) -> None:
+        self.work, self.wanted, self.result = work, True, None
+        self._done, self._ended = done, threading.Lock()
+        self._ended.acquire()
+
+    def end(self, result: Any) -> None:
+        self.result = result
+        self._ended.release()
+        if self._done is not None:
+            self._done(result)
+
+    def ended(self, seconds: float = 0.0) -> bool:
+        """Whether the result is there, waiting for it so long. True once only."""
+        return self._ended.acquire(timeout=seconds)
+
+    def then(self, done: Callable[[Any], None]) -> bool:
+        """From now on `done` is called at the end; False when that is over, and `result` is there."""
+        self._done = done
+        return not self.ended()
 
 
 def attempt(work: Callable[[], Any], what: str) -> Any:
@@ -60,6 +87,7 @@ class Runner:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._started = 0
         self._busy_since: dict[int, float] = {}
+        self._brief = False  # the last call was
         self._lock = threading.Lock()
 
     def offer(self, job: Job) -> bool:
@@ -70,6 +98,14 @@ class Runner:
         if self._started == 0 or (self._started < self._threads and self._stuck() > PATIENCE_SECONDS):
             self._start_one()
         return True
+
+    def glance(self, job: Job) -> bool:
+        """Whether an offered job ended within GLANCE_SECONDS. Waits only while the calls before it were that brief: going back to
+        other work and being called from it again would cost several times what such a call does."""
+        if not self._brief:
+            return False
+        self._brief = job.ended(GLANCE_SECONDS)
+        return self._brief
 
     @property
     def stuck_seconds(self) -> float:
@@ -94,9 +130,10 @@ class Runner:
     def _work(self) -> None:
         me = threading.get_ident()
         while (job := self._jobs.get()) is not None:
-            if not job.wanted():
+            if not job.wanted:
                 continue
-            self._busy_since[me] = time.monotonic()
+            self._busy_since[me] = begun = time.monotonic()
             result = attempt(job.work, self.name)
             del self._busy_since[me]
-            job.done(result)
+            self._brief = time.monotonic() - begun < GLANCE_SECONDS
+            job.end(result)

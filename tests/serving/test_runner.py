@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from errors import InputError
-from serving.runner import PATIENCE_SECONDS, Failure, Job, Runner
+from serving.runner import GLANCE_SECONDS, PATIENCE_SECONDS, Failure, Job, Runner
 from tests.serving.town import wait_for
 
 
@@ -22,7 +22,7 @@ def runner() -> Iterator[Runner]:
 
 def run(runner: Runner, work: Any) -> Any:
     results: SimpleQueue[Any] = SimpleQueue()
-    assert runner.offer(Job(work, results.put, lambda: True))
+    assert runner.offer(Job(work, results.put))
     return results.get(timeout=5)
 
 
@@ -43,7 +43,9 @@ def test_results_and_failures_come_back(runner: Runner) -> None:
 
 def test_work_that_nobody_waits_for_is_not_begun(runner: Runner) -> None:
     begun: list[int] = []
-    assert runner.offer(Job(lambda: begun.append(1), lambda _: None, lambda: False))
+    job = Job(lambda: begun.append(1))
+    job.wanted = False
+    assert runner.offer(job)
     assert run(runner, lambda: 7) == 7
     assert begun == []
 
@@ -51,16 +53,16 @@ def test_work_that_nobody_waits_for_is_not_begun(runner: Runner) -> None:
 def test_a_hanging_call_leaves_the_others_a_thread_until_there_is_none(runner: Runner) -> None:
     free = threading.Event()
     for _ in range(2):
-        assert runner.offer(Job(free.wait, lambda _: None, lambda: True))
+        assert runner.offer(Job(free.wait))
         wait_for(lambda: runner._stuck() > PATIENCE_SECONDS)
         assert runner.stuck_seconds == 0 or _ == 1
     results: SimpleQueue[Any] = SimpleQueue()
-    assert runner.offer(Job(lambda: 7, results.put, lambda: True))
+    assert runner.offer(Job(lambda: 7, results.put))
     wait_for(lambda: runner.stuck_seconds > PATIENCE_SECONDS)
     assert results.empty()
     for _ in range(2):
-        runner.offer(Job(lambda: 8, results.put, lambda: True))
-    assert not runner.offer(Job(lambda: 9, results.put, lambda: True))  # three wait already
+        runner.offer(Job(lambda: 8, results.put))
+    assert not runner.offer(Job(lambda: 9, results.put))  # three wait already
     free.set()
     assert [results.get(timeout=5) for _ in range(3)] == [7, 8, 8]
     wait_for(lambda: runner.stuck_seconds == 0)
@@ -68,9 +70,47 @@ def test_a_hanging_call_leaves_the_others_a_thread_until_there_is_none(runner: R
 
 def test_one_slow_call_does_not_delay_the_next_by_more_than_patience(runner: Runner) -> None:
     free = threading.Event()
-    runner.offer(Job(free.wait, lambda _: None, lambda: True))
+    runner.offer(Job(free.wait))
     wait_for(lambda: runner._stuck() > PATIENCE_SECONDS)
     begun = time.monotonic()
     assert run(runner, lambda: 7) == 7
     assert time.monotonic() - begun < 1
     free.set()
+
+
+def test_only_what_follows_a_brief_call_is_waited_for_and_no_longer_than_a_glance(runner: Runner) -> None:
+    def glance(job: Job) -> tuple[bool, float]:
+        assert runner.offer(job)
+        begun = time.monotonic()
+        return runner.glance(job), time.monotonic() - begun
+
+    go, free = threading.Event(), threading.Event()
+    first = Job(go.wait)
+    assert not glance(first)[0]  # nothing is known yet
+    go.set()
+    assert first.ended(5)
+    wait_for(
+        lambda: glance(brief := Job(lambda: 8))[0] and brief.result == 8
+    )  # a busy machine may take longer than a glance
+    hangs = Job(free.wait)
+    waited, seconds = glance(hangs)
+    assert not waited
+    assert seconds < GLANCE_SECONDS + 1
+    behind = [Job(lambda: 9), Job(lambda: 10)]
+    assert [glance(job)[0] for job in behind] == [False, False]  # nobody looks again until a call was brief
+    free.set()
+    assert all(job.ended(5) for job in (hangs, *behind))
+    assert [job.result for job in (hangs, *behind)] == [True, 9, 10]
+
+
+def test_who_asks_to_be_called_after_the_end_has_the_result(runner: Runner) -> None:
+    told: list[int] = []
+    late, free = Job(lambda: 7), threading.Event()
+    assert runner.offer(late)
+    wait_for(lambda: late.result == 7)
+    assert not late.then(told.append)
+    early = Job(lambda: free.wait() and 8)
+    assert runner.offer(early)
+    assert early.then(told.append)
+    free.set()
+    wait_for(lambda: told == [8])
