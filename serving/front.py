@@ -27,6 +27,7 @@ PATIENT_SECONDS = (
     10.0  # a worker that is not ready by then takes connections all the same, and says why it cannot answer
 )
 HANDSHAKE_SECONDS = 10.0
+GOODBYE_SECONDS = 1.0  # for a client's end of a TLS connection that we end
 LOOK_SECONDS = 0.02
 
 
@@ -136,6 +137,7 @@ class Front(uvicorn.Server):
             backlog=BACKLOG,
             ssl=tls.context if tls else None,
             ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None,
+            ssl_shutdown_timeout=GOODBYE_SECONDS if tls else None,
         )
         self.servers.append(server)
 

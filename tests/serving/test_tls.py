@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -66,14 +67,21 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
-def talk(
-    authority: Authority, client: tuple[Path, Path] | None = None, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
-) -> ssl.SSLContext:
+def talk(authority: Authority, client: tuple[Path, Path] | None = None) -> ssl.SSLContext:
     """A client's context that trusts the authority, with a certificate of its own when one is given."""
     context = ssl.create_default_context(cafile=authority.path)
-    context.maximum_version = newest
     if client:
         context.load_cert_chain(*client)
+    return context
+
+
+def only(version: ssl.TLSVersion, authority: Authority) -> ssl.SSLContext:
+    """A client that knows one version of TLS, and would speak it however weak."""
+    context = talk(authority, authority.issue(version.name))
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # an old one, that is the point
+        context.minimum_version = context.maximum_version = version
     return context
 
 
@@ -117,30 +125,32 @@ def test_a_service_with_tls_and_a_new_certificate_while_it_runs(
 ) -> None:
     port, cert, key = serving
     context = talk(authority, authority.issue("client"))
-    client = httpx.Client(base_url=f"https://127.0.0.1:{port}", verify=context, timeout=10)
-    wait_for(lambda: client.get("/readyz").status_code == 200, 30)
-    secret = town.key()
-    wait_for(
-        lambda: (
-            client.post(f"/{NAME}/predict", json={}, headers={"authorization": f"Bearer {secret}"}).status_code == 200
+    with httpx.Client(base_url=f"https://127.0.0.1:{port}", verify=context, timeout=10) as client:
+        wait_for(lambda: client.get("/readyz").status_code == 200, 30)
+        secret = town.key()
+        wait_for(
+            lambda: (
+                client.post(f"/{NAME}/predict", json={}, headers={"authorization": f"Bearer {secret}"}).status_code
+                == 200
+            )
         )
-    )
-    assert client.get("/healthz").headers["strict-transport-security"] == "max-age=31536000"
+        assert client.get("/healthz").headers["strict-transport-security"] == "max-age=31536000"
 
-    for refused in (talk(authority), talk(authority, authority.issue("old"), newest=ssl.TLSVersion.TLSv1_1)):
-        with pytest.raises((ssl.SSLError, httpx.HTTPError)):  # without a client certificate; older than TLS 1.2
-            httpx.get(f"https://127.0.0.1:{port}/healthz", verify=refused, timeout=10)
-    with pytest.raises(httpx.HTTPError):  # plain text
-        httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=10)
+        with pytest.raises(httpx.HTTPError):  # without a client certificate
+            httpx.get(f"https://127.0.0.1:{port}/healthz", verify=talk(authority), timeout=10)
+        assert subject(port, only(ssl.TLSVersion.TLSv1_2, authority)) == "first"
+        with pytest.raises(ssl.SSLError):
+            subject(port, only(ssl.TLSVersion.TLSv1_1, authority))
+        with pytest.raises(httpx.HTTPError):  # plain text
+            httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=10)
 
-    assert subject(port, context) == "first"
-    other_cert, other_key = authority.issue("second")
-    key.write_bytes(other_key.read_bytes())  # does not fit the certificate yet: the old pair stays
-    assert subject(port, context) == "first"
-    cert.write_bytes(other_cert.read_bytes())
-    wait_for(lambda: subject(port, context) == "second")
-    assert client.get("/healthz").status_code == 200  # the connection that was open goes on
-    client.close()
+        assert subject(port, context) == "first"
+        other_cert, other_key = authority.issue("second")
+        key.write_bytes(other_key.read_bytes())  # does not fit the certificate yet: the old pair stays
+        assert subject(port, context) == "first"
+        cert.write_bytes(other_cert.read_bytes())
+        wait_for(lambda: subject(port, context) == "second")
+        assert client.get("/healthz").status_code == 200  # the connection that was open goes on
 
 
 def test_a_pair_that_does_not_belong_together_is_refused_and_later_ignored(
