@@ -18,11 +18,16 @@ import tritonclient.grpc as by_grpc
 import tritonclient.http as by_http
 from tritonclient.utils import InferenceServerException
 
+from checks import plans as moves
 from errors import StackError
 from records import Answer
 from serving.grpc_face import Face
+from serving.oip import Asked, Inferred
+from serving.tensors import Tensor
+from serving.wire import Refusal
+from stores.ledger import evidence
 from stores.segments import entries, segments
-from tests.serving.inside import inside
+from tests.serving.inside import Inside, inside
 from tests.serving.town import NAME, Server, Town, wait_for
 
 Clients = dict[str, Any]
@@ -321,6 +326,52 @@ def test_typed_contents_are_answered_with_typed_contents(server: Server, key: st
     by_name = {one.name: one.contents for one in found.outputs}
     assert len(by_name["items"].bytes_contents) == len(by_name["scores"].fp64_contents) == 2
     assert list(by_name["version"].int64_contents) == [1]
+
+
+def infer(service: Inside, version: int | None) -> Inferred:
+    """One customer, inside the process."""
+    tensors = [Tensor("customer", "BYTES", [1], ["4"])]
+    asked = Asked(NAME, version, tensors, (), f"Bearer {service.key}", "")
+    future = asyncio.run_coroutine_threadsafe(service.app.protocol.infer(asked), service.loop)
+    return future.result(timeout=30)
+
+
+def status_of(service: Inside, version: int) -> int:
+    with pytest.raises(Refusal) as caught:
+        infer(service, version)
+    return caught.value.status
+
+
+def value(found: Inferred, name: str) -> Any:
+    return next(one.data[0] for one in found.tensors if one.name == name)
+
+
+def test_a_version_follows_the_rules_of_the_rest_route(town: Town) -> None:
+    """Champion or previous only; not the canary; gone when it was rejected; rules mode wins."""
+    arm = town.candidate(2)
+    evidence.save_candidate(town.ledgers["flow"], town.record(arm))
+    town.begin(arm)
+    town.guard(moves.advance)
+    with inside(town) as service:
+        service.revision(5)
+        protocol = service.app.protocol
+        assert protocol.model_ready(NAME, 1)
+        assert not protocol.model_ready(NAME, 2)
+        assert status_of(service, 2) == 404
+        assert service.call("v2/predict", {})[0] == 404
+        found = infer(service, 1)
+        assert (found.version, value(found, "arm"), value(found, "version")) == ("1", "champion", 1)
+        town.guard(moves.take_back)
+        service.revision(6)
+        wait_for(lambda: status_of(service, 2) == 410)  # the ledger is asked who was rejected after the plan was shown
+        town.guard(moves.fallback)
+        service.revision(7)
+        found = infer(service, 1)
+        assert (found.version, value(found, "arm"), value(found, "name")) == ("0", "rules", "rules")
+        assert protocol.model_ready(NAME, None)
+        service.service.draining = True
+        assert not protocol.model_ready(NAME, None)
+        service.service.draining = False
 
 
 def test_a_grpc_port_that_is_taken_is_an_error_that_says_so(town: Town) -> None:
