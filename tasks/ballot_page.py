@@ -13,12 +13,15 @@ from msgspec.structs import replace
 
 from checks.gates import segments_of
 from checks.plans import describe
+from checks.tallies import sample_needed
 from configs.schema import Config
+from models.contract import find
 from records import Candidate, Evidence, Gate, ReleasePlan, Rollout, Step, Vote
 from stores.ledger.ballots import Question
 from tasks.escape import plain
 
 MOST_FIGURES = 30
+AGREEMENTS = (0.9, 0.5)  # correlations of two arms' hits that a sample is named for
 MARKS: Mapping[str, str] = {"pass": "pass", "fail": "FAIL", "inconclusive": "undecided"}
 VERBS: Mapping[str, str] = {
     "promote": "Release",
@@ -54,7 +57,7 @@ def promotion(about: Promotion, config: Config) -> str:
             *_bias(about.evidence.gates),
             *_apart(about.evidence.gates, "drift", "Drift of the training data against the newest"),
             *_privacy(about.candidate, config),
-            *_steps(about.rollout),
+            *_steps(about),
         ]
     )
 
@@ -239,8 +242,8 @@ def _privacy(candidate: Candidate, config: Config) -> Iterator[str]:
     yield ""
 
 
-def _steps(rollout: Rollout) -> Iterator[str]:
-    gates = rollout.gates
+def _steps(about: Promotion) -> Iterator[str]:
+    rollout, gates = about.rollout, about.rollout.gates
     yield "### Rollout and limits, fixed by this ballot"
     yield ""
     yield "| step | share | at least | matured answers |"
@@ -250,9 +253,35 @@ def _steps(rollout: Rollout) -> Iterator[str]:
     yield ""
     yield f"- taken back when {plain(gates.kpi)} is more than {gates.margin_fail:.1%} below the champion's, beyond doubt at {gates.alpha:g}"
     yield f"- goes on when it is less than {gates.margin_pass:.1%} below, beyond doubt; else it waits"
+    yield f"- {_sample(about)}"
     yield f"- taken back at more than {gates.max_error_rate:.1%} errors or {gates.max_late_rate:.1%} late answers, from {gates.min_requests} requests on"
     yield f"- held after {gates.missing_seconds:g} s without matured answers; {rollout.control_percent:g} % stay on the version before as control"
     yield ""
+
+
+def _sample(about: Promotion) -> str:
+    """How many matured answers that takes, by the rate on the holdout: at most for a KPI between 0 and 1, but for subjects
+    who return."""
+    kpi, metrics = about.rollout.gates.kpi, about.evidence.metrics
+    rate = metrics.get(f"champion.{kpi}", metrics.get(kpi))
+    if rate is None or not 0 < rate < 1:
+        return f"how many answers that takes is said as they come: the holdout has no {plain(kpi)} between 0 and 1"
+    paired = find(about.candidate.model).JUDGE == "paired"
+    cases = AGREEMENTS if paired else (None,)
+    needs = [(sample_needed(about.rollout, rate, agreement), agreement) for agreement in cases]
+    times = 1 if paired else 2  # each of two equal arms has twice their harmonic size
+    said = " or ".join(
+        f"{_count(need, times)}{f' (hits that correlate by {one:g})' if one else ''}" for need, one in needs
+    )
+    asked = sum(step.min_answers for step in about.rollout.steps)
+    return (
+        f"an arm that is as good needs about {said} matured answers to pass nine times in ten; the steps ask for "
+        f"{asked:,} in all. A step whose sample cannot decide waits for more, or for a vote"
+    )
+
+
+def _count(need: int | None, times: int) -> str:
+    return "more than can be said" if need is None else f"{need * times:,}"
 
 
 def _share(step: Step) -> str:

@@ -6,6 +6,7 @@ import pytest
 from markdown_it import MarkdownIt
 from msgspec.structs import replace
 
+from checks import tallies
 from checks.plans import RULES_ARM, initial
 from configs.load import load
 from records import Vote
@@ -46,6 +47,19 @@ def test_the_page_has_everything_a_reviewer_asks_for(house: House, about: ballot
     assert "customer\\_id" in shown
     for step in about.rollout.steps:
         assert f"| {step.min_answers} |" in shown
+
+
+def test_the_sample_is_known_before_the_vote(house: House, about: ballot_page.Promotion) -> None:
+    """By the champion's rate on the holdout: the steps ask for fewer answers than the interval will."""
+    unknown = ballot_page.promotion(about, house.config)
+    assert "the holdout has no hit\\_rate between 0 and 1" in unknown
+    known = replace(about.evidence, metrics={**about.evidence.metrics, "hit_rate": 0.5, "champion.hit_rate": 0.3})
+    shown = ballot_page.promotion(dataclasses.replace(about, evidence=known), house.config)
+    need = tallies.sample_needed(about.rollout, 0.3, 0.9)
+    assert need is not None
+    assert f"needs about {need:,} (hits that correlate by 0.9) or " in shown
+    assert "the steps ask for 3,700 in all" in shown
+    assert "waits for more, or for a vote" in shown
 
 
 def test_the_card_is_named(house: House, about: ballot_page.Promotion) -> None:

@@ -1,0 +1,159 @@
+"""The benchmark's own arithmetic is the guard's, on samples; and a small, seeded form of what it shows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+
+import numpy as np
+import pytest
+from msgspec import structs
+
+from benchmarks import judging, questions
+from benchmarks.judging import delay, judges, looks, ratio, rows, swing
+from benchmarks.judging.judges import ANSWERS, BEFORE, FIXED, OURS, THRESHOLD
+from benchmarks.judging.world import WINDOW, Draw, World, chunks, draw
+from checks import sequential, tallies
+from checks.assignment import BUCKETS
+from records import Counter
+
+SMALL = World(a_day=200, days=6, subjects=500, steps=((0.0, 0.1), (2.04, 0.5)))
+
+
+def drawn(world: World, runs: int = 3) -> Draw:
+    return draw(world, runs, np.random.default_rng(11))
+
+
+def compared(counted: list[Counter], *, window: float = 0.0) -> tallies.Comparison:
+    """What the guard concludes of these rows."""
+    plan = swing.begun()
+    who, rollout = tallies.sides(plan), swing.rollout()
+    assert who is not None
+    gates = structs.replace(rollout.gates, attribution_seconds=window)
+    return tallies.compare(counted, who, structs.replace(rollout, gates=gates))
+
+
+def near(first: float, second: float) -> bool:
+    return first == second or abs(first - second) < 1e-9 * max(1.0, abs(first))
+
+
+def test_it_is_a_question_of_the_command_line() -> None:
+    assert "judging" in questions()
+
+
+@pytest.mark.parametrize(
+    "world", [SMALL, replace(SMALL, shared=1.0), replace(SMALL, rate=0.1)], ids=["", "agree", "rare"]
+)
+def test_paired_looks_are_the_guards_own(world: World) -> None:
+    one = drawn(world)
+    seen = looks.paired(one)
+    low, high = judges.ends(OURS, seen)
+    spoken = 0
+    for run in range(one.runs):
+        for at in np.linspace(30, int(seen.matured[run].max()) - 1, 6).astype(int):
+            guard = compared(rows.pairs(one, run, float(np.nextafter(seen.time[run, at], inf))))
+            assert guard.matured == seen.matured[run, at]
+            assert near(guard.effect.low, low[run, at])
+            assert near(guard.effect.high, high[run, at])
+            if np.isfinite(guard.effect.low) and np.isfinite(high[run, at]):
+                here = delay.effect_at(seen, (low, high), run, int(at))
+                assert here.variance == pytest.approx(guard.effect.variance)
+                assert here.least == pytest.approx(guard.effect.least)
+                spoken += 1
+    assert spoken > 3
+
+
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize("hasty", [False, True])
+def test_split_looks_are_the_guards_own(closed: bool, hasty: bool) -> None:
+    """A slot is the guard's hour; the attribution window is as long as a label may take."""
+    one = drawn(replace(SMALL, closed=closed, misses_wait=hasty), 2)
+    seen = looks.split(one)
+    low, high = judges.ends(OURS, seen)
+    spoken = 0
+    for run in range(one.runs):
+        for look in (3, 20, 24, 25, 40, 71):
+            guard = compared(rows.split(one, run, look + 1.0), window=3600.0 * WINDOW if closed else 0.0)
+            assert guard.matured == seen.matured[run, look]
+            assert near(guard.effect.low, low[run, look])
+            assert near(guard.effect.high, high[run, look])
+            spoken += np.isfinite(high[run, look])
+    assert spoken > 3
+
+
+def test_the_multiplier_and_the_ratio_check_are_the_guards_own() -> None:
+    for size in (1.0, 60.0, 2000.0, 1e6):
+        many = looks.multiplier(np.array([size]), judges.ALPHA, judges.TUNED_AT)
+        assert many[0] == pytest.approx(sequential.multiplier(size, judges.ALPHA, judges.TUNED_AT))
+    wrong = drawn(replace(SMALL, tail=inf, steps=((0.0, 0.5),)))
+    assert (ratio.first_alarm(wrong, 0.1) >= 0).all()
+    assert (ratio.first_alarm(wrong, 0.5) == -1).all()
+
+
+def test_ours_holds_its_rate_where_the_others_do_not() -> None:
+    """At the margin, where false alarms are likeliest: subjects return, labels are late, every tick is looked at."""
+    said = judges.alarms(judging.AT_MARGIN, 60, 3)
+    for form in said.values():
+        assert form[OURS]["excluded"][0] <= 0.05
+        assert form[ANSWERS]["excluded"][1] > 0.05  # even the low end of the interval is above the stated rate
+        assert form[FIXED]["excluded"][1] > 0.05
+        assert form[THRESHOLD]["drops"][0] > 0.5
+
+
+def test_arms_that_agree_passed_too_early_before() -> None:
+    said = judges.alarms(judging.OTHERS["arms that agree"], 60, 3, ["paired"])["paired"]
+    assert said[OURS]["passes"][0] <= 0.05
+    assert said[BEFORE]["passes"][1] > 0.05
+
+
+def test_a_kpi_that_swings_does_not_make_the_guard_swing() -> None:
+    world = replace(judging.CALM, a_day=400, days=8, swing=0.5)
+    row = swing.row(world, 2, 3)
+    assert row["changes_most"] <= 2
+    assert row["rollbacks_most"] <= 1
+    assert row["after_rollback"] == 0
+    assert row["threshold_mean"] >= 4
+
+
+def test_an_interval_of_nothing_and_of_all() -> None:
+    assert judges.share(0, 50)[:2] == [0.0, 0.0]
+    assert judges.share(50, 50)[2] == 1.0
+    low, high = judges.share(5, 100)[1:]
+    assert (low, high) == pytest.approx((0.01643, 0.11283), abs=1e-4)  # Clopper and Pearson's table
+
+
+def test_runs_do_not_depend_on_how_many_there_are() -> None:
+    few, many = (next(iter(chunks(SMALL, runs, 5))) for runs in (20, 40))
+    assert np.array_equal(few.arm, many.arm)
+    assert few.bucket.max() < BUCKETS
+
+
+def test_the_command_prints_and_draws(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a handful of runs of a short and quiet world: figures mean nothing, tables and pictures are whole."""
+    tiny = replace(SMALL, a_day=60, days=4)
+    for name in ("EQUAL", "CALM"):
+        monkeypatch.setattr(judging, name, tiny)
+    for name in ("MAIN", "OTHERS", "LABELS"):
+        monkeypatch.setattr(judging, name, dict.fromkeys(getattr(judging, name), tiny))
+    monkeypatch.setattr(delay, "TRAFFIC", (100,))
+    monkeypatch.setattr(ratio, "BUSY", 100)
+    judging.main(["--runs", "2", "--pictures", str(tmp_path), "--json"])
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["main"]["equal arms"]["split"][OURS]["runs"] == 2
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == [
+        f"judging_{name}.png" for name in ("alarms", "delay", "ratio", "swing")
+    ]
+    judging.show(facts)
+    shown = capsys.readouterr().out
+    for said in ("excluded the truth", "planned", "threshold: mean", "alarmed"):
+        assert said in shown
+
+
+def test_no_runs_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        judging.main(["--runs", "0"])
+    assert "--runs: expected 1 or more" in capsys.readouterr().err
