@@ -82,7 +82,12 @@ def _wrapped(name: str, most: int) -> Json:
     many = {"type": "array", "minItems": 1, "maxItems": most, "items": ref(f"{name}.Request")}
     fields = {"prediction_id": {"type": "string"}, "outcome": ref(f"{name}.Outcome")}
     return {
-        f"{name}.Batch": {"type": "object", "required": ["requests"], "properties": {"requests": many}},
+        f"{name}.Batch": {
+            "type": "object",
+            "required": ["requests"],
+            "properties": {"requests": many},
+            "additionalProperties": False,
+        },
         f"{name}.Feedback": {
             "type": "object",
             "required": ["prediction_id", "outcome"],
