@@ -139,7 +139,7 @@ def current_plan(settings: Settings, model: str) -> tuple[ReleasePlan, str]:
     with opened(settings, "reader") as ledger:
         plan = _plan(ledger, model, ring)
         features = snapshot_facts.standing(ledger, plan, utc_now())
-    return plan, " ".join(filter(None, (describe_plan(plan), snapshot_facts.words(features))))
+    return plan, "\n  ".join(filter(None, (describe_plan(plan), snapshot_facts.words(features))))
 
 
 def _plan(ledger: Ledger, model: str, ring: Any) -> ReleasePlan:
