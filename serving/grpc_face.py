@@ -20,6 +20,7 @@ from serving.grpc_messages import CONTENTS, SERVICE, TYPES
 from serving.house import House
 from serving.oip import Asked, Protocol, version_of
 from serving.tensors import FLOATS, Tensor, pack, refuse_infinite, unpack
+from serving.tls import Certificate, Pem
 from serving.wire import Refusal
 
 log = logging.getLogger(__name__)
@@ -51,11 +52,20 @@ class Face:
     Args:
         address: host and port; port 0 takes a free one, and the log says which.
         shared: whether other processes of this service listen on the same port.
+        certificate: for TLS; a new one is for the connections after it.
     """
 
-    def __init__(self, protocol: Protocol, house: House, address: tuple[str, int], *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        protocol: Protocol,
+        house: House,
+        address: tuple[str, int],
+        *,
+        shared: bool = False,
+        certificate: Certificate | None = None,
+    ) -> None:
         self._protocol, self._house = protocol, house
-        self._address, self._shared = address, shared
+        self._address, self._shared, self._certificate = address, shared, certificate
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
@@ -71,7 +81,7 @@ class Face:
         )
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._handlers()),))
         try:
-            bound = server.add_insecure_port(f"{host}:{port}")
+            bound = self._bound(server, f"{host}:{port}")
         except RuntimeError as error:
             raise StackError(
                 f"gRPC on {host}:{port}", expected="a free port", got=str(error)[:200], do="give it another --grpc-port"
@@ -84,6 +94,12 @@ class Face:
         """Takes no more calls and waits for those under way."""
         if self._server is not None:
             await self._server.stop(GRACE_SECONDS)
+
+    def _bound(self, server: grpc.aio.Server, address: str) -> int:
+        """The port. Raises RuntimeError, as grpc does."""
+        if self._certificate is None:
+            return int(server.add_insecure_port(address))
+        return int(server.add_secure_port(address, _credentials(self._certificate)))
 
     def _handlers(self) -> dict[str, grpc.RpcMethodHandler]:
         verbs: dict[str, Verb] = {
@@ -154,6 +170,23 @@ class Face:
             outputs=[_told(tensor, raw) for tensor in found.tensors],
             raw_output_contents=[pack(tensor) for tensor in found.tensors] if raw else (),
         )
+
+
+def _credentials(certificate: Certificate) -> grpc.ServerCredentials:
+    """The certificate as gRPC wants it, looked at again with each connection."""
+    seen = certificate.pem
+
+    def made(pem: Pem) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([(pem.key, pem.chain)], pem.client_ca)
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal seen
+        if certificate.pem is seen:
+            return None
+        seen = certificate.pem
+        return made(seen)
+
+    return grpc.dynamic_ssl_server_credentials(made(seen), changed, seen.client_ca is not None)
 
 
 def _parsed(message: Any, data: bytes) -> Any:

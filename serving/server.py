@@ -91,7 +91,9 @@ def _run(service: Service, doors: Doors, siblings: Siblings, grpc: tuple[str, in
     if grpc_port is not None:
         from serving.grpc_face import Face  # noqa: PLC0415  # a service without gRPC does not pay for it
 
-        app.faces.append(Face(app.protocol, service.house, (host, grpc_port), shared=shared))
+        app.faces.append(
+            Face(app.protocol, service.house, (host, grpc_port), shared=shared, certificate=doors.certificate)
+        )
     front = Front(app, service, doors)
     with doors.outside, asyncio.Runner(loop_factory=front.config.get_loop_factory()) as runner:
         runner.run(front.serve())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import ssl
 from pathlib import Path
+from typing import NamedTuple
 
 from configs.schema import Settings
 from errors import ConfigError
@@ -18,8 +19,16 @@ HSTS = ("strict-transport-security", "max-age=31536000")
 Stamps = tuple[tuple[int, int], ...]
 
 
+class Pem(NamedTuple):
+    """What is in the files, for gRPC, whose TLS is its own."""
+
+    key: bytes
+    chain: bytes
+    client_ca: bytes | None
+
+
 class Certificate:
-    """Certificate and key, and the context that has them.
+    """Certificate and key, and the context that has them. `pem` is another object when they were taken up anew.
 
     Raises:
         ConfigError: when they cannot be read, or do not belong together.
@@ -34,6 +43,8 @@ class Certificate:
             if client_ca is not None:
                 self.context.load_verify_locations(client_ca)
                 self.context.verify_mode = ssl.CERT_REQUIRED
+            self._client_ca = client_ca.read_bytes() if client_ca is not None else None
+            self.pem = self._read()
         except (OSError, ssl.SSLError) as error:
             names = "GROWNET_TLS_CERT, GROWNET_TLS_KEY, GROWNET_TLS_CLIENT_CA"
             raise ConfigError([f"{names}: expected PEM files that belong together, got {error}"]) from error
@@ -47,10 +58,14 @@ class Certificate:
         try:
             _context().load_cert_chain(self._cert, self._key)  # first where it can do no harm
             self.context.load_cert_chain(self._cert, self._key)
+            self.pem = self._read()
         except (OSError, ssl.SSLError) as error:
             log.error("TLS certificate %s not taken up, the old one stays: %s", self._cert, error)
         else:
             log.info("TLS certificate %s taken up", self._cert)
+
+    def _read(self) -> Pem:
+        return Pem(self._key.read_bytes(), self._cert.read_bytes(), self._client_ca)
 
     def _seen(self) -> Stamps:
         return tuple(_stamp(path) for path in (self._cert, self._key))

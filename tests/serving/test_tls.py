@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import ssl
@@ -14,6 +15,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 from cryptography import x509
@@ -24,7 +26,10 @@ from cryptography.x509.oid import NameOID
 
 from configs import load as loading
 from errors import ConfigError
+from serving.grpc_face import Face
+from serving.grpc_messages import SERVICE, TYPES
 from serving.tls import Certificate, certificate_of
+from tests.serving.inside import inside
 from tests.serving.town import NAME, ROOT, Town, wait_for
 
 
@@ -174,3 +179,39 @@ def test_half_a_configuration_is_refused() -> None:
     for given in ({"CERT": "a"}, {"KEY": "a"}, {"CLIENT_CA": "a"}):
         with pytest.raises(ConfigError, match="go together"):
             loading.settings({f"GROWNET_TLS_{name}": value for name, value in given.items()})
+
+
+def test_grpc_has_the_same_certificate_and_takes_up_a_new_one(town: Town, authority: Authority, tmp_path: Path) -> None:
+    files = {name: (tmp_path / f"{name}.pem") for name in ("cert", "key")}
+    for path, source in zip(files.values(), authority.issue("one"), strict=True):
+        path.write_bytes(source.read_bytes())
+    held = Certificate(files["cert"], files["key"], authority.path)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with inside(town) as service:
+        face = Face(service.app.protocol, service.service.house, ("127.0.0.1", port), certificate=held)
+
+        def do(work: Any) -> None:
+            asyncio.run_coroutine_threadsafe(work, service.loop).result(timeout=30)
+
+        do(face.start())
+        context = talk(authority, authority.issue("caller"))
+        context.set_alpn_protocols(["h2"])
+        assert live(port, authority, authority.issue("caller"))
+        assert subject(port, context) == "one"
+        with pytest.raises(grpc.RpcError):
+            live(port, authority, None)
+        for path, source in zip(files.values(), authority.issue("other"), strict=True):
+            path.write_bytes(source.read_bytes())
+        held.look()
+        assert subject(port, context) == "other"
+        do(face.stop())
+
+
+def live(port: int, authority: Authority, client: tuple[Path, Path] | None) -> bool:
+    """Asks over gRPC, with a certificate of the client's own or without."""
+    key, chain = (client[1].read_bytes(), client[0].read_bytes()) if client else (None, None)
+    credentials = grpc.ssl_channel_credentials(authority.path.read_bytes(), key, chain)
+    with grpc.secure_channel(f"127.0.0.1:{port}", credentials) as channel:
+        reply = channel.unary_unary(f"/{SERVICE}/ServerLive")(b"", timeout=10)
+    return bool(TYPES["ServerLiveResponse"].FromString(reply).live)
