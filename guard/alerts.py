@@ -103,6 +103,28 @@ def champion_refused(plan: ReleasePlan, trip: Trip, defaults: Defaults, at: date
     )
 
 
+def journal_full(trip: Trip, defaults: Defaults, at: datetime) -> OutboxEvent:
+    """A replica's disk has no room for its journal, or only its reserve; once for each revision and reason."""
+    rules = defaults.service.journal_full == "rules"
+    return alert(
+        key=[trip.id],
+        level="critical",
+        model=trip.model,
+        title=f"replica {trip.replica}: {trip.reason}",
+        body=AlertBody(
+            what=trip.reason,
+            evidence={"replica": trip.replica, "at": trip.at.isoformat()},
+            done="while the reserve lasts answers are journalled; then "
+            + ("the rules answer, unjournalled, and say so" if rules else "requests are refused with 503"),
+            owner=defaults.owners.deploy,
+            next="Make room on that disk: is the lake away, or the monitor, so that nothing is cleared? `grownet ship` "
+            "ships and clears at once. The replica goes on by itself.",
+            link="grownet ship",
+        ),
+        at=at,
+    )
+
+
 def ballot_expired(ballot: Ballot, missing: Sequence[str], defaults: Defaults, at: datetime) -> OutboxEvent:
     """A question that nobody answered in time."""
     question = ballot.question

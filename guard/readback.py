@@ -14,6 +14,7 @@ from guard.rollout import Hand, tell_once
 from guard.watch import View, Watch
 from records import Incident
 from stores.ledger import incidents
+from stores.ledger.counters import JOURNAL
 
 log = logging.getLogger("grownet.guard")
 
@@ -38,6 +39,13 @@ def champion_trips(hand: Hand, watch: Watch, view: View) -> None:
     for trip in view.seen.trips:
         if artifact is not None and trip.artifact == artifact.content and trip.at >= plan.created_at:
             tell_once(hand, watch, alerts.champion_refused(plan, trip, hand.defaults, view.seen.at))
+
+
+def journal_trips(hand: Hand, watch: Watch, view: View) -> None:
+    """Tells of replicas that could not write their journal, or soon cannot."""
+    for trip in view.seen.trips:
+        if trip.arm == JOURNAL:
+            tell_once(hand, watch, alerts.journal_full(trip, hand.defaults, view.seen.at))
 
 
 def _over(incident: Incident, watch: Watch, view: View) -> datetime | None:

@@ -1,7 +1,7 @@
 """Answers that left this replica's disk, looked up in the lake: off the loop, one at a time, for so long and no longer.
 
-The first look-up imports the lake's library, which is some 60 MB that a replica does not pay for before. Used by
-`serving.feedback`.
+The first look-up imports the lake's library: with it a replica grows by some 100 MB, which it does not pay for before.
+Used by `serving.feedback`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from errors import DataError, NotFound, SchemaError
@@ -26,6 +26,10 @@ Filter = tuple[str, str, Any]  # column, operator ("=", "!=", "<", "<=", ">", ">
 TABLE = re.compile(r"[a-z][a-z0-9_]*")
 ATTEMPTS = 5  # of a commit that lost a race against another writer
 RECENT = 20
+SEARCHED = WriterProperties(compression="ZSTD", max_row_group_size=4096)  # so that looking for one row reads few others
+LITTLE_AT_A_TIME: dict[str, Any] = {
+    "batch_size": 4096, "batch_readahead": 1, "fragment_readahead": 1, "use_threads": False,
+}  # fmt: skip
 Done = TypeVar("Done")
 
 
@@ -115,7 +119,7 @@ class Lake:
             if (handle.transaction_version(step.app_id) or 0) != step.after:
                 return False
             done = CommitProperties(app_transactions=[Transaction(step.app_id, step.version)])
-            write_deltalake(handle, rows, mode="append", commit_properties=done)
+            write_deltalake(handle, rows, mode="append", commit_properties=done, writer_properties=SEARCHED)
             return True
 
         return _attempted(table, append)
@@ -139,7 +143,9 @@ class Lake:
             DataError: when the store refuses, or other writers win every attempt.
         """
         where = [(name, "=", value) for name, value in partition.items()]
-        _attempted(table, lambda: self._open(table).optimize.compact(partition_filters=where))
+        _attempted(
+            table, lambda: self._open(table).optimize.compact(partition_filters=where, writer_properties=SEARCHED)
+        )
         self._open(table).vacuum(retention_hours=keep_hours, dry_run=False)
 
     def read(
@@ -160,8 +166,9 @@ class Lake:
 
     def some(self, table: str, columns: Sequence[str], where: Sequence[Filter], most: int) -> pd.DataFrame:
         """Any rows for which every filter holds, at most so many; no more of the table is held than that takes."""
-        rows = self._open(table).to_pyarrow_dataset().scanner(columns=list(columns), filter=_expression(where))
-        return rows.head(most).to_pandas()
+        rows = self._open(table).to_pyarrow_dataset()
+        found = rows.scanner(columns=list(columns), filter=_expression(where), **LITTLE_AT_A_TIME)
+        return found.head(most).to_pandas()
 
     def partitions(self, table: str, **where: str) -> list[dict[str, str]]:
         """The partitions there are, as the table's paths name them."""

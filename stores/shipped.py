@@ -44,6 +44,7 @@ SCHEMAS = {
 _LINES = Layout(("model", "day"), ("minute", "segment", "event_time", "received_at", "version"))
 LAYOUTS = {ANSWERS: _LINES, FEEDBACK: _LINES, ASIDE: Layout((), ("segment",)), SEGMENTS: Layout()}
 COLUMNS = ("replica", "segment", "offset", "line")  # what a line is read back from
+LINES_OF_ONE = 100  # of an answer, at most: it has one, a score beside it, and feedback once
 SEARCHED_AT_ONCE = 500  # ids in one query
 
 
@@ -64,11 +65,14 @@ class Shipped:
             NotFound: for what is no prediction id.
             TamperError: when a line is not what was journalled.
         """
-        parts = parse(prediction_id)
-        here = _partition(parts)
-        mine = [[*here, (name, "=", prediction_id)] for name in ("prediction_id", "paired_with")]
-        found = [entry for where in mine for entry in self._entries(ANSWERS, where)]
-        return found + list(self._entries(FEEDBACK, mine[0]))
+        here = _partition(parse(prediction_id))
+        looks = ((ANSWERS, "prediction_id"), (ANSWERS, "paired_with"), (FEEDBACK, "prediction_id"))
+        found: list[Entry] = []
+        for table, name in looks:
+            if self._lake.exists(table):
+                rows = self._lake.some(table, COLUMNS, [*here, (name, "=", prediction_id)], LINES_OF_ONE)
+                found += [_entry(table, row) for row in rows.sort_values(["segment", "offset"]).itertuples()]
+        return found
 
     def found(self, prediction_ids: Sequence[str]) -> dict[str, Found]:
         """The answers among these ids, each with the score beside it and its first feedback; ids of anything else are

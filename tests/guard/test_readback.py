@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from checks import plans as moves
 from guard.watch import confirms, wrong_arms
 from records import Incident, ReplicaState, utc_now
-from stores.ledger import incidents
+from stores.ledger import incidents, outbox
 from tests.checks.test_judge import plan_at
 from tests.checks.traffic import live
 from tests.guard.test_rollout import content, promoted, traffic
@@ -179,3 +179,16 @@ def test_in_rules_mode_no_arm_is_asked_for() -> None:
     state = ReplicaState(replica="r", model=MODEL, revision=plan.revision, loaded={}, at=NOON)
     assert wrong_arms(plan, state) == []
     assert confirms(plan, (state,))
+
+
+def test_a_replica_whose_disk_is_full_is_told_of_once(town: Town) -> None:
+    promoted(town, 1)
+    town.follow("replica-1")
+    guard = town.guard()
+    town.trip("", id="trip-journal", arm="journal", reason="the journal's disk is full: nothing can be written")
+    for _ in range(2):
+        guard.tick()
+    [told] = [one for one in outbox.pending(town.ledgers["guard"], 100) if "disk is full" in one.title]
+    assert (told.level, told.model) == ("critical", MODEL)
+    assert "the rules answer" in told.body["done"]
+    assert town.plan().champion.number == 1  # nothing is taken back for it

@@ -1,13 +1,20 @@
 """Feedback: genuine, of this house, once; kept across restarts."""
 
+import shutil
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from records import Counter
 from serving.house import Recent, Waiting
+from serving.quota import Quota
+from serving.wire import Refusal
+from stores.lake import Lake
 from stores.lookup import Located
-from stores.segments import Place
+from stores.segments import Place, closed
+from stores.shipping import clear, ship
 from tests.serving.inside import Inside, inside
 from tests.serving.town import NAME, Town, wait_for
 
@@ -152,3 +159,115 @@ def test_what_is_remembered_is_bounded() -> None:
     assert [recent.get(str(n)) is not None for n in range(10)] == [False] * 7 + [True] * 3
     known = recent.get("9")
     assert recent.found("9", Located(answer=Place(9, 9, 9), paired=None, fed=True)) is known
+
+
+# ---- answers that were shipped and left the disk -------------------------------------------------
+
+
+def shipped_and_gone(service: Inside) -> None:
+    """What was sealed goes to the lake and leaves the disk, as the shipper does it; the newest segment stays."""
+    town, folder = service.town, service.service.house.journal.folder
+    lake = Lake(town.settings.lake_uri)
+    ship(lake, folder, datetime.now(UTC), lambda damage: None)
+    clear(lake, folder, datetime.now(UTC) + timedelta(days=1), lambda *_: True)
+    assert len(closed(folder)) == 1
+
+
+def rotated(service: Inside) -> None:
+    """The open segment is sealed, and another one after it."""
+    journal, before = service.service.house.journal, len(closed(service.service.house.journal.folder))
+    for _ in range(2):
+        service.ask()
+        with journal._lock:
+            journal._rotate()
+    journal.flush()
+    assert len(closed(journal.folder)) == before + 2
+
+
+def test_feedback_for_an_answer_that_left_the_disk_joins_the_one_in_the_lake(town: Town) -> None:
+    with inside(town) as service:
+        service.ready()
+        known = [service.ask()["prediction_id"] for _ in range(3)]
+        wait_for(lambda: sum(bool(one.paired_with) for one in service.answers()) == 3)
+        assert give(service, known[0])[1]["counted"]
+        rotated(service)
+        shipped_and_gone(service)
+        assert not any(one.prediction_id in known for one in service.answers())
+        assert give(service, known[0])[1]["duplicate"]  # remembered
+        assert give(service, known[1])[1]["counted"]  # remembered, but not where it stands now
+    with inside(town) as service:  # nothing is remembered
+        service.ready()
+        assert [give(service, one)[1]["duplicate"] for one in known] == [True, True, False]
+        assert give(service, known[2])[1]["duplicate"]
+        unknown = minted(service, "replica-1")
+        assert give(service, unknown)[0] == 404
+        matured = [one for one in service.journal() if isinstance(one, Counter) and one.matured]
+        assert {one.arm for one in matured} == {"control"}  # in pairs with the scores in the lake
+        assert len(service.feedback()) == 2  # of the first one, it left with its answer
+
+
+def test_while_the_lake_is_away_old_feedback_is_asked_to_come_back(town: Town) -> None:
+    with inside(town) as service:
+        identity = service.ready().ask()["prediction_id"]
+        rotated(service)
+        shipped_and_gone(service)
+        lake, away = town.folder / "lake", town.folder / "away"
+        assert str(lake) == town.settings.lake_uri
+        service.service.house.recent._known.clear()
+        lake.rename(away)
+        assert give(service, identity)[0] == 404  # a lake without a journal
+        lake.mkdir()
+        (lake / "journal_answers").mkdir()
+        (lake / "journal_answers" / "_delta_log").mkdir()
+        (lake / "journal_answers" / "_delta_log" / f"{0:020d}.json").write_text("spoilt")
+        status, reply = give(service, identity)
+        assert (status, reply["error"]["field"]) == (503, "old answers")
+        shutil.rmtree(lake)
+        away.rename(lake)
+        assert give(service, identity)[1]["counted"]
+
+
+# ---- only so much a minute -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The minute of the caps does not end."""
+    monkeypatch.setattr("serving.feedback.time", SimpleNamespace(time=lambda: 0.0))
+
+
+def test_more_feedback_than_a_minute_s_share_is_told_to_come_back(town: Town, still: None) -> None:
+    town.configure({"feedback_per_minute": 4})
+    with inside(town) as service:
+        known = [service.ready().ask()["prediction_id"] for _ in range(5)]
+        forged = known[0][:-1] + ("0" if known[0][-1] != "0" else "1")
+        told = [give(service, one)[0] for one in (forged, *known)]
+        assert sorted(told) == [200, 200, 200, 403, 429, 429]  # an attempt is an attempt
+        other, service.key = service.key, town.key()
+        wait_for(lambda: service.service.ring.find(f"Bearer {service.key}"))
+        assert give(service, known[4])[0] == 200  # another key has a share of its own
+        assert service.key != other
+        assert service.service.house.metrics._counts["feedback"][NAME, "capped"] == 2
+
+
+def test_one_subject_s_feedback_is_capped_and_others_are_not(town: Town, still: None) -> None:
+    town.configure({"feedback_per_subject": 2})
+    with inside(town) as service:
+        mine = [service.ready().ask({"customer": "4"})["prediction_id"] for _ in range(3)]
+        other = service.ask({"customer": "6"})["prediction_id"]
+        assert [give(service, one)[0] for one in (*mine, other)] == [200, 200, 429, 200]
+
+
+def test_a_new_minute_brings_a_new_share() -> None:
+    quota = Quota(per_key=2, per_subject=1)
+    for now in (0.0, 59.9):
+        quota.of_key("k", now)
+    with pytest.raises(Refusal) as told:
+        quota.of_key("k", 59.5)
+    assert told.value.status == 429
+    assert told.value.headers == ((b"retry-after", b"1"),)
+    quota.of_subject("k s", 59.9)
+    quota.of_key("k", 60.0)
+    quota.of_subject("k s", 60.0)
+    with pytest.raises(Refusal):
+        quota.of_subject("k s", 61.0)
