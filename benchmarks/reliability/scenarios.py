@@ -8,30 +8,35 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.reliability import faulty
-from benchmarks.reliability.figures import OK, latencies
-from benchmarks.reliability.fleet import ROOT, small_disk, until
+from benchmarks.reliability.figures import OK
+from benchmarks.reliability.fleet import small_disk, until
 from benchmarks.reliability.garbage import hostile, judged
+from benchmarks.reliability.harm import (
+    BATCH,
+    as_before,
+    champion,
+    count,
+    fill,
+    misbehaving,
+    replaced,
+    saturation,
+    says,
+    shift,
+    trips,
+)
 from benchmarks.reliability.stage import GOOD, HOSTILE, Stage, Stated, replies
 from benchmarks.reliability.verdict import within
 from checks import plans as moves
-from records import ReleasePlan, Trip
-from stores.ledger import counters
 
 SPIKE = 4.0  # times what the service answers at most
-BATCH = 40  # requests in one call of the spike: so the client is not what is slow
 DISK_BYTES, SEGMENT_BYTES, RESERVE_BYTES = 8 << 20, 1 << 20, 2 << 20
 MEND_SECONDS = 30.0
 SLOW_SECONDS = 1.0  # a call of the slow model
-BLOCK = 4096
-USUAL = 0.8  # of the last answers: the rest may be late on a busy machine
 LATE_MS = 250.0  # what a reply may take beyond the deadline
 NONE: Mapping[str, Any] = {}
 
@@ -63,20 +68,20 @@ def soak(stage: Stage) -> None:
 def spike(stage: Stage) -> None:
     """Four times as much as it can answer: the surplus is told to come back, and afterwards all is as before."""
     stage.serve()
-    saturation = _saturation(stage)
-    stage.per_second = saturation / 4
+    most = saturation(stage)
+    stage.per_second = most / 4
     stage.send(stage.stream(batch=BATCH, connections=1000))
     stage.wait(0.25)
     with stage.fault(f"{SPIKE:g} times saturation"):
-        stage.traffic.rate(GOOD, SPIKE * saturation)
+        stage.traffic.rate(GOOD, SPIKE * most)
         stage.wait(0.25)
-    stage.traffic.rate(GOOD, saturation / 4)
+    stage.traffic.rate(GOOD, most / 4)
     stage.wait(0.5)
     stage.collect()
     during = [one for one in stage.records if stage.windows[0].start <= one.due <= stage.windows[0].end]
     shed = [one for one in during if one.status == 503]
     stage.facts |= {
-        "saturation_per_second": saturation,
+        "saturation_per_second": most,
         "answers_per_request": BATCH,
         "shed": len(shed),
         "answered_during": sum(one.status == OK for one in during),
@@ -96,7 +101,7 @@ def kill(stage: Stage) -> None:
         before, wall = {one.pid for one in stage.fleet.workers}, time.time()
         with stage.fault("kill -9 of a worker"):
             stage.fleet.workers[0].kill()
-            took.append(until(functools.partial(_replaced, stage, before, wall), "another worker", MEND_SECONDS))
+            took.append(until(functools.partial(replaced, stage, before, wall), "another worker", MEND_SECONDS))
         stage.wait(0.25)
     stage.wait(0.25)
     stage.collect()
@@ -115,7 +120,7 @@ def disk(stage: Stage) -> None:
     with stage.fault("the journal's disk is full"):
         end = time.monotonic() + 0.4 * stage.seconds
         while time.monotonic() < end:
-            _fill(filler)
+            fill(filler)
             time.sleep(0.05)
         degraded = stage.readyz().get("degraded", [])
         filler.unlink()
@@ -126,7 +131,7 @@ def disk(stage: Stage) -> None:
     stage.facts["not_journalled"] = len(unwritten)
     stage.promise("the disk was full for the service too", bool(unwritten), f"{len(unwritten)} of {len(during)}")
     stage.promise("it says so", any("journal" in reason for reason in degraded), degraded)
-    _as_before(stage)
+    as_before(stage)
 
 
 def ledger(stage: Stage) -> None:
@@ -145,16 +150,16 @@ def ledger(stage: Stage) -> None:
     stage.wait(0.35)
     stage.collect()
     stale = sum(b'"override":"stale"' in one.body for one in stage.records)
-    stage.promise("it stays ready and says that the ledger is away", _says(said, "ledger"), said)
+    stage.promise("it stays ready and says that the ledger is away", says(said, "ledger"), said)
     stage.promise(
         "the canary is dropped when its plan is too old", stale > 0, f"{stale} answers by the champion instead"
     )
-    _as_before(stage)
+    as_before(stage)
 
 
 def slow(stage: Stage) -> None:
     """Every call of the champion takes a second: the rules answer at the deadline."""
-    _faulty(stage, faulty.Fault(files=_champion(stage), sleep_seconds=SLOW_SECONDS))
+    misbehaving(stage, faulty.Fault(files=champion(stage), sleep_seconds=SLOW_SECONDS))
     window = stage.windows[0]
     begun = [one for one in stage.records if window.start + SLOW_SECONDS <= one.due <= window.end - SLOW_SECONDS]
     late = [one for one in begun if b'"override":"deadline"' in one.body]
@@ -163,17 +168,17 @@ def slow(stage: Stage) -> None:
     stage.facts |= {"deadline_ms": deadline, "p99_during_ms": p99}
     stage.promise("the rules answered for the slow model", bool(late), f"{len(late)} of {len(begun)}")
     stage.promise("within the deadline, nearly", p99 <= deadline + LATE_MS, f"p99 {p99:.0f} ms")
-    _as_before(stage)
+    as_before(stage)
 
 
 def raises(stage: Stage) -> None:
     """The champion raises: rules for some requests, then it is dropped and the previous version answers, until a rollback."""
     stage.village.begin(stage.village.differing(2)[0])
     stage.change(stage.village.finish)
-    _faulty(stage, faulty.Fault(files=_champion(stage), raises=True), lambda: stage.village.guard(moves.rollback))
-    stage.promise("the rules answered for it", _count(stage, "error") > 0, _count(stage, "error"))
-    stage.promise("then the previous version did", _count(stage, "tripped") > 0, _count(stage, "tripped"))
-    _as_before(stage)
+    misbehaving(stage, faulty.Fault(files=champion(stage), raises=True), lambda: stage.village.guard(moves.rollback))
+    stage.promise("the rules answered for it", count(stage, "error") > 0, count(stage, "error"))
+    stage.promise("then the previous version did", count(stage, "tripped") > 0, count(stage, "tripped"))
+    as_before(stage)
 
 
 def corrupt(stage: Stage) -> None:
@@ -184,16 +189,16 @@ def corrupt(stage: Stage) -> None:
     arm = stage.village.spoilt(2)
     with stage.fault("a corrupt version"):
         stage.change(lambda: stage.village.begin(arm))
-        until(lambda: _trips(stage), "a trip", MEND_SECONDS)
+        until(lambda: trips(stage), "a trip", MEND_SECONDS)
         stage.change(lambda: stage.village.guard(moves.advance))
         stage.wait(0.25)
         stage.change(lambda: stage.village.guard(moves.take_back))
     stage.wait(0.4)
     stage.collect()
-    told = [trip.reason for trip in _trips(stage)]
+    told = [trip.reason for trip in trips(stage)]
     stage.promise("it was refused with the reason", any("bytes" in reason for reason in told), told[:2])
-    stage.promise("the old one answered for it", _count(stage, "not_loaded") > 0, _count(stage, "not_loaded"))
-    _as_before(stage)
+    stage.promise("the old one answered for it", count(stage, "not_loaded") > 0, count(stage, "not_loaded"))
+    as_before(stage)
 
 
 def change(stage: Stage) -> None:
@@ -213,7 +218,7 @@ def change(stage: Stage) -> None:
             stage.change(functools.partial(stage.village.guard, move))
     stage.wait(0.3)
     stage.collect()
-    stage.facts |= _shift(stage)
+    stage.facts |= shift(stage)
     versions = {reply["version"] for one in stage.records if one.status == OK for reply in replies(one)}
     stage.promise("both versions answered", versions >= {1, 2}, sorted(versions))
 
@@ -248,88 +253,6 @@ def garbage(stage: Stage) -> None:
     stage.facts["hostile_requests"] = len(bad)
     stage.promise("garbage gets its 4xx or a closed connection, never a 200 or 500", not broken, broken[:3] or len(bad))
     stage.promise("no trace is in its log", "Traceback" not in stage.fleet.lines, "see the log")
-
-
-def _saturation(stage: Stage) -> float:
-    """Calls a second when as many as fit are always under way."""
-    name = "saturation"
-    stage.send(stage.stream(name, batch=BATCH, connections=16, closed=True))
-    began = time.monotonic()
-    time.sleep(max(1.0, 0.1 * stage.seconds))
-    seconds = time.monotonic() - began
-    return sum(one.stream == name and one.status == OK for one in stage.collect()) / seconds
-
-
-def _replaced(stage: Stage, before: set[int], wall: float) -> bool:
-    workers = {one.pid for one in stage.fleet.workers}
-    return len(workers) == len(before) and workers != before and stage.fleet.loaded(len(before), wall)
-
-
-def _fill(path: Path) -> None:
-    """Takes what is left of a file system."""
-    with path.open("ab", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(b"x" * BLOCK)
-
-
-def _faulty(stage: Stage, fault: faulty.Fault, mend: Callable[[], ReleasePlan] | None = None) -> None:
-    """Traffic on a service whose model begins to misbehave, is mended (or taken out by `mend`), and what follows."""
-    path = stage.folder / "fault.json"
-    folder = faulty.models_folder(stage.folder / "code", ROOT, stage.village.lesson.model)
-    stage.serve(folder=folder, **{faulty.VARIABLE: str(path)})
-    stage.send()
-    stage.wait(0.25)
-    with stage.fault("the model misbehaves"):
-        faulty.set_fault(path, fault)
-        stage.wait(0.35)
-        if mend is None:
-            faulty.set_fault(path, None)
-        else:
-            stage.change(mend)
-    stage.wait(0.4)
-    stage.collect()
-
-
-def _champion(stage: Stage) -> str:
-    """What names the champion's model files."""
-    arm = stage.village.plan().champion
-    assert arm.artifact is not None
-    return faulty.files_digest(stage.village.artifacts.bundle(arm.artifact.content).model)
-
-
-def _trips(stage: Stage) -> list[Trip]:
-    return counters.trips(stage.village.ledgers["reader"], stage.village.lesson.model)
-
-
-def _count(stage: Stage, override: str) -> int:
-    return sum(f'"override":"{override}"'.encode() in one.body for one in stage.records)
-
-
-def _says(facts: Mapping[str, Any], what: str) -> bool:
-    return bool(facts.get("ready")) and any(what in reason for reason in facts.get("degraded", []))
-
-
-def _as_before(stage: Stage) -> None:
-    """The last tenth of the record is answered by the plan again."""
-    good = [one for one in stage.records if one.stream == GOOD]
-    last = good[-len(good) // 10 :]
-    usual = sum(one.status == OK and b'"override":""' in one.body for one in last)
-    stage.promise("afterwards all is as before", usual >= USUAL * len(last) > 0, f"{usual} of the last {len(last)}")
-
-
-def _shift(stage: Stage) -> dict[str, float]:
-    """The p99 during the fault against that before it, and how long an old revision answered on; ms and s."""
-    window = stage.windows[0]
-    good = [one for one in stage.records if one.status == OK]
-    before = latencies([one for one in good if one.done < window.start])["p99_ms"]
-    during = latencies([one for one in good if window.start <= one.due <= window.end])["p99_ms"]
-    old = [
-        one.done - later.after
-        for earlier, later in pairwise(stage.timeline.changes)
-        for one in good
-        if one.sent > later.after and any(reply["revision"] <= earlier.plan.revision for reply in replies(one))
-    ]
-    return {"p99_before_ms": before, "p99_during_ms": during, "old_revision_seconds": max([0.0, *old])}
 
 
 FALLBACKS = frozenset({"error", "tripped"})
