@@ -61,6 +61,8 @@ def _of_journal(house: House) -> Iterator[Metric]:
     yield CounterMetricFamily("grownet_journal_written_bytes", "Since the start.", value=journal.bytes_written)
     yield CounterMetricFamily("grownet_journal_fsync_failures", "Since the start.", value=journal.fsync_failures)
     yield GaugeMetricFamily("grownet_journal_unsynced_bytes", "Not on the disk yet.", value=journal.unsynced_bytes)
+    full = "1 while entries find no room; 0.5 while there is only what the reserve left."
+    yield GaugeMetricFamily("grownet_journal_full", full, value=1.0 if journal.full else 0.5 if journal.low else 0.0)
     found = segments(journal.folder)
     size = sum(one.path.stat().st_size for one in found if one.path.exists())
     yield GaugeMetricFamily("grownet_journal_kept_bytes", "In this replica's segments, shipped or not.", value=size)

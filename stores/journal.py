@@ -98,7 +98,7 @@ class Journal:
         """What is wrong with writing here, for people; empty when nothing is."""
         if self._full:
             return "the journal's disk is full: nothing can be written"
-        if self._reserve.size and not self._reserve.held:
+        if self.low:
             return "the journal's disk is nearly full: the reserve is used up"
         return "what was written does not reach the disk: fsync fails" if self._unsynced else ""
 
@@ -106,6 +106,11 @@ class Journal:
     def full(self) -> bool:
         """Whether the last entry found no room."""
         return self._full
+
+    @property
+    def low(self) -> bool:
+        """Whether the reserve is used up, or could not be made."""
+        return self._reserve.size > 0 and not self._reserve.held
 
     def entry(self, place: Place) -> Entry:
         """The line at a place that `append` or `locate` gave.

@@ -241,3 +241,37 @@ def test_a_failed_fsync_is_tried_again_and_holds_up_no_other_segment(
     journal.close()
     assert len(closed(tmp_path / "one")) == 3
     assert [read(tmp_path, identity(serial)).answer.bucket for serial in range(3)] == [7] * 3
+
+
+def test_old_segments_are_sealed_though_they_are_small_and_empty_ones_are_not(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "one", segment_bytes=1 << 20, fsync_seconds=0.01, segment_seconds=0.05)
+    journal.append(answer(1))
+    wait_until(lambda: len(closed(tmp_path / "one")) == 1)
+    open_one = segments(tmp_path / "one")[-1]
+    time.sleep(0.2)  # several ages of the open one, in which nothing is written
+    assert segments(tmp_path / "one")[-1] == open_one
+    journal.append(answer(2))
+    wait_until(lambda: len(closed(tmp_path / "one")) == 2)
+    journal.close()
+    assert [read(tmp_path, identity(serial)).answer.bucket for serial in (1, 2)] == [7, 7]
+
+
+def test_where_no_new_segment_can_be_opened_the_old_one_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = opened(tmp_path / "one", segment_bytes=1, fsync_seconds=0.01)
+    real = os.open
+
+    def refused(path: object, flags: int, *more: int) -> int:
+        if str(path).endswith(".open"):
+            raise OSError(24, "Too many open files")
+        return real(path, flags, *more)  # type: ignore[arg-type]  # as it was given
+
+    monkeypatch.setattr(os, "open", refused)
+    for serial in range(3):
+        journal.append(answer(serial))
+    assert len(segments(tmp_path / "one")) == 1
+    monkeypatch.undo()
+    wait_until(lambda: not journal._stuck)
+    journal.append(answer(3))
+    journal.close()
+    assert len(segments(tmp_path / "one")) == 2
+    assert [read(tmp_path, identity(serial)).answer.bucket for serial in range(4)] == [7] * 4
