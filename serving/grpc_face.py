@@ -74,6 +74,8 @@ class Face:
         server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", limits.max_body_bytes),
+                ("grpc.max_concurrent_streams", limits.max_concurrency),  # of one connection
+                ("grpc.max_connection_idle_ms", int(limits.idle_seconds * 1000)),
                 ("grpc.so_reuseport", int(self._shared)),
                 ("grpc.compression_enabled_algorithms_bitset", 1),  # none: a packed message could be far larger
             ],

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from playwright.sync_api import TimeoutError as NotInTime
 
 from records import ReleasePlan, utc_now
@@ -28,7 +27,6 @@ from tests.tasks.release_world import House, running
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 PATIENCE_MS = 90_000
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -42,19 +40,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
 def stack(house: House) -> Iterator[Stack]:
     with running(house) as started:
         yield started
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    found = os.environ.get("CHROMIUM") or next((path for name in NAMES if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("no Chromium here: apt-get install chromium, or set CHROMIUM to its path")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 1400, "height": 1200})
-        opened.set_default_timeout(PATIENCE_MS)
-        yield opened
-        browser.close()
 
 
 def keep(page: Page, name: str) -> None:
