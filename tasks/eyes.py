@@ -17,15 +17,41 @@ import pandas as pd
 
 from checks.profiles import References
 from configs.schema import Settings
-from errors import GrownetError
+from errors import GrownetError, NotFound, TamperError
 from models.contract import Model, find
-from records import Answer
-from stores.artifacts import Artifacts
+from records import Answer, Artifact, FeatureSet
+from stores.artifacts import Artifacts, unparquet
 from tasks import reference
 from tasks.features import artifacts_of
 
 log = logging.getLogger("grownet.monitor")
+MOST_SNAPSHOTS = 8  # besides that of training; lines come about in the order of the refreshes
 ODD = (GrownetError, msgspec.MsgspecError, KeyError, TypeError, ValueError)  # what odd bundles and odd lines raise
+
+
+class Indexes:
+    """The features that answers of one version were given with: those of its training, and later refreshes by digest."""
+
+    def __init__(self, artifacts: Artifacts, module: Model, training: FeatureSet) -> None:
+        self._artifacts, self._module, self._training = artifacts, module, training.content
+        self._known: dict[str, Any] = {self._training: module.index(artifacts.frame(training))}
+
+    def of(self, snapshot: str) -> Any:
+        """The index of a snapshot; that of training for a line that names none, and for one that is lost, which is said."""
+        wanted = snapshot or self._training
+        if wanted not in self._known:
+            while len(self._known) > MOST_SNAPSHOTS:
+                del self._known[next(name for name in self._known if name != self._training)]
+            self._known[wanted] = self._load(wanted)
+        return self._known[wanted]
+
+    def _load(self, content: str) -> Any:
+        try:
+            data = self._artifacts.get(Artifact(uri=content, content=content, size_bytes=0))
+            return self._module.index(unparquet(data, f"features {content[:12]}"))
+        except (NotFound, TamperError) as error:
+            log.error("answers are looked at with the features of training, not with those they name: %s", error)
+            return self._known[self._training]
 
 
 @dataclass(frozen=True)
@@ -35,7 +61,7 @@ class Eye:
     module: Model
     references: References
     sample: pd.DataFrame
-    index: Any
+    indexes: Indexes
     trained_until: datetime
 
 
@@ -69,11 +95,11 @@ class Eyes:
                 return None
             references, sample = reference.opened(bundle.reference)
             module = find(model)
-            index = module.index(self._artifacts.frame(bundle.manifest.features))
+            indexes = Indexes(self._artifacts, module, bundle.manifest.features)
         except ODD as error:
             self.fail(model, artifact, error)
             return None
-        return Eye(module, references, sample, index, bundle.manifest.trained_until)
+        return Eye(module, references, sample, indexes, bundle.manifest.trained_until)
 
 
 class Observed(NamedTuple):
@@ -85,7 +111,7 @@ class Observed(NamedTuple):
 
 
 def observed(eye: Eye, lines: Sequence[Answer]) -> Observed:
-    """What the model saw of the requests that were kept."""
+    """What the model saw of the requests that were kept, each with the features that its line names."""
     requests, at, unreadable = [], [], []
     for place, line in enumerate(lines):
         if line.features is not None:
@@ -94,4 +120,14 @@ def observed(eye: Eye, lines: Sequence[Answer]) -> Observed:
                 at.append(place)
             except msgspec.ValidationError:
                 unreadable.append(place)
-    return Observed(eye.module.observe(eye.index, requests), at, unreadable)
+    return Observed(_seen(eye, requests, [lines[place].snapshot for place in at]), at, unreadable)
+
+
+def _seen(eye: Eye, requests: list[Any], named: list[str]) -> pd.DataFrame:
+    """A row for each request, in their order."""
+    parts = []
+    for snapshot in dict.fromkeys(named):
+        places = [place for place, name in enumerate(named) if name == snapshot]
+        frame = eye.module.observe(eye.indexes.of(snapshot), [requests[place] for place in places])
+        parts.append(frame.set_axis(places, axis="index"))
+    return pd.concat(parts).sort_index() if parts else eye.module.observe(eye.indexes.of(""), [])

@@ -7,21 +7,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pandas as pd
 import pytest
 from msgspec.structs import replace
 
 from checks import plans as moves
+from checks.profiles import References
 from errors import LedgerUnavailable, NotFound
 from models import contract
-from records import OutboxEvent
+from records import Answer, OutboxEvent
 from stores.artifacts import Artifacts
 from stores.ledger import audit, outbox, snapshots
 from stores.vault import Vault
+from tasks.eyes import Eye, Indexes, observed
 from tasks.refresh import describe, refresh
 from tasks.snapshot_facts import in_use
 from tests.serving.market import NEWCOMER, Market, later
 from tests.serving.town import NAME, orders
+from tests.stores.ledger.world import NOON
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +182,31 @@ def test_a_bundle_that_is_spoilt_is_refused_and_the_other_is_not(market: Market)
     path = Path(market.settings.artifacts_uri) / canary.artifact.content[:2] / f"{canary.artifact.content}.sealed"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     assert [one.result for one in market.refresh()] == ["published", "refused"]
+
+
+def test_the_monitor_sees_requests_with_the_features_that_answered_them(
+    market: Market, caplog: pytest.LogCaptureFixture
+) -> None:
+    market.take_in(later(5), "b2")
+    market.refresh()
+    arm, request = market.plan().champion, market.model.Request(customer=market.pseudonym(NEWCOMER))
+    assert arm.features is not None
+    made = market.newest(arm).features
+    indexes = Indexes(market.artifacts, market.model, arm.features)
+    eye = Eye(market.model, References(columns=(), rows=0, anomalies=0), pd.DataFrame(), indexes, arm.features.as_of)
+    names = ("", made.content, arm.features.content, made.content, "f" * 64)
+    seen = observed(eye, [_line(one, msgspec.to_builtins(request)) for one in names])
+    assert seen.frame["customer"].tolist() == ["unknown", "known", "unknown", "known", "unknown"]
+    assert list(seen.frame.index) == seen.at == list(range(5))
+    assert "not with those they name" in caplog.text  # the last one is lost
+    assert observed(eye, []).frame.empty
+
+
+def _line(snapshot: str, request: Any) -> Answer:
+    return Answer(
+        prediction_id="", model=NAME, arm="champion", version=1, artifact="", revision=1, event_time=NOON,
+        received_at=NOON, subject="", bucket=0, decision=None, features=request, snapshot=snapshot,
+    )  # fmt: skip
 
 
 def test_what_serves_nothing_needs_nothing(tmp_path: Path) -> None:
