@@ -8,7 +8,8 @@ from math import inf, isfinite, sqrt
 import numpy as np
 import numpy.typing as npt
 import pytest
-from scipy.stats import binom
+from scipy.integrate import quad
+from scipy.stats import binom, norm
 
 from checks import sequential
 from checks.sequential import Array, side
@@ -320,6 +321,24 @@ def test_the_multiplier_is_tightest_near_where_it_was_tuned() -> None:
     assert best < sequential.multiplier(1000, ALPHA, 50)
     assert best < sequential.multiplier(1000, ALPHA, 20_000)
     assert 2.9 < best < 3.2
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.001])
+def test_the_multiplier_is_that_of_the_normal_mixture(alpha: float) -> None:
+    """The likelihood ratio of a mean against 0, over a normal prior on it, is 1 / alpha on the boundary (Robbins 1970); and it
+    is the margin of Waudby-Smith et al. (2021) in their own form."""
+    tuned_at = 1000.0
+    rho2 = (-2 * np.log(alpha) + np.log(-2 * np.log(alpha) + 1)) / tuned_at
+    for size in (50.0, 1000.0, 40_000.0):
+        reach = sequential.multiplier(size, alpha, tuned_at)
+        total = reach * sqrt(size)
+        weighed = quad(
+            lambda mean, total=total, size=size: norm.pdf(mean, scale=sqrt(rho2)) * np.exp(mean * total - size * mean**2 / 2),
+            -np.inf, np.inf, points=None,
+        )[0]  # fmt: skip
+        assert weighed == pytest.approx(1 / alpha, rel=1e-6)
+        margin = sqrt(2 * (size * rho2 + 1) * np.log(sqrt(size * rho2 + 1) / alpha) / (size**2 * rho2))
+        assert reach / sqrt(size) == pytest.approx(margin)
 
 
 def ratio_alarms(share: float, true_share: float, runs: int) -> int:
