@@ -79,7 +79,8 @@ class Metrics:
         )
         for (model, arm, version, override), count in answers:
             family.add_metric((model, arm, str(version), override), count)
-            fallbacks[model, override] += count if override else 0
+            if override:
+                fallbacks[model, override] += count
         yield family
         family = CounterMetricFamily(
             "grownet_fallbacks", "Answers of another arm than the plan's.", labels=("model", "override")
