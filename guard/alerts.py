@@ -125,6 +125,25 @@ def journal_full(trip: Trip, defaults: Defaults, at: datetime) -> OutboxEvent:
     )
 
 
+def features_refused(trip: Trip, defaults: Defaults, at: datetime) -> OutboxEvent:
+    """A replica did not take a feature snapshot; once for each revision and reason."""
+    return alert(
+        key=[trip.id],
+        level="warning",
+        model=trip.model,
+        title=f"replica {trip.replica} refused fresh features",
+        body=AlertBody(
+            what=trip.reason,
+            evidence={"replica": trip.replica, "revision": trip.revision, "at": trip.at.isoformat()},
+            done="it goes on with the features it had; no version is touched",
+            owner=defaults.owners.feature,
+            next="Other replicas too: look at what the refresh flow published (`grownet audit verify`). This one only: at its disk.",
+            link=_command(trip.model),
+        ),
+        at=at,
+    )
+
+
 def ballot_expired(ballot: Ballot, missing: Sequence[str], defaults: Defaults, at: datetime) -> OutboxEvent:
     """A question that nobody answered in time."""
     question = ballot.question

@@ -24,7 +24,7 @@ from guard.decide import canary_fell, decide
 from guard.expiry import asked_besides, close_dead
 from guard.lease import Leadership
 from guard.outbox import ACTOR, Courier, Delivery
-from guard.readback import champion_trips, journal_trips, read_back
+from guard.readback import champion_trips, other_trips, read_back
 from guard.rollout import Hand, carry_out
 from guard.watch import View, Watch, look, restored
 from records import GuardVerdict, Ruling, utc_now
@@ -92,7 +92,7 @@ class Guard:
         if decide(hand, watch, view, watch.saved if verdict is not None else None, self._config):
             return
         champion_trips(hand, watch, view)
-        journal_trips(hand, watch, view)
+        other_trips(hand, watch, view)
         read_back(hand, watch, view)
 
     def _ruled(self, hand: Hand, watch: Watch, view: View, verdict: GuardVerdict) -> Ruling | None:

@@ -14,7 +14,7 @@ from guard.rollout import Hand, tell_once
 from guard.watch import View, Watch
 from records import Incident
 from stores.ledger import incidents
-from stores.ledger.counters import JOURNAL
+from stores.ledger.counters import FEATURES, JOURNAL
 
 log = logging.getLogger("grownet.guard")
 
@@ -41,11 +41,13 @@ def champion_trips(hand: Hand, watch: Watch, view: View) -> None:
             tell_once(hand, watch, alerts.champion_refused(plan, trip, hand.defaults, view.seen.at))
 
 
-def journal_trips(hand: Hand, watch: Watch, view: View) -> None:
-    """Tells of replicas that could not write their journal, or soon cannot."""
+def other_trips(hand: Hand, watch: Watch, view: View) -> None:
+    """Tells of replicas that could not write their journal, or soon cannot, and of fresh features that one refused."""
     for trip in view.seen.trips:
         if trip.arm == JOURNAL:
             tell_once(hand, watch, alerts.journal_full(trip, hand.defaults, view.seen.at))
+        elif trip.arm == FEATURES:
+            tell_once(hand, watch, alerts.features_refused(trip, hand.defaults, view.seen.at))
 
 
 def _over(incident: Incident, watch: Watch, view: View) -> datetime | None:

@@ -27,6 +27,7 @@ from serving.lineage import refuse_unauthorised
 from serving.reporter import Link, Reporter
 from serving.view import Loaded, contents
 from stores.ledger import audit, evidence, plans
+from stores.ledger.counters import FEATURES
 from stores.ledger.engine import Ledger
 from stores.ledger.signing import Ring
 
@@ -93,7 +94,7 @@ class Follower:
         try:
             do()
         except TamperError as error:
-            self._trouble("plan", str(error))
+            self._trouble("plan" if about == "ledger" else about, str(error))
         except GrownetError as error:
             self._trouble(about, str(error))
         except Exception as error:  # noqa: BLE001 - the edge: no row and no client of a store may end the following
@@ -165,7 +166,7 @@ class Follower:
 
     def _refused_features(self, reason: str) -> None:
         """Names no artifact: the version is as good as it was, and goes on with the features it has."""
-        self._desk.report("features", "", reason, kind="refused")
+        self._desk.report(FEATURES, "", reason, kind="refused")
 
     def _number(self, ledger: Ledger) -> None:
         """Learns which version numbers the plan rejects, for the 410 of their routes. The plan is followed without."""

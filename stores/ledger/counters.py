@@ -22,6 +22,7 @@ from stores.ledger.tables import COUNTED, SUMMED, counters, watermarks
 KEYS = ("model", "salt", "arm", "version", "bucket", "hour")
 SUMS = (*COUNTED, *SUMMED)
 JOURNAL = "journal"  # in place of an arm: a trip about a replica's disk
+FEATURES = "features"  # the same: about a feature snapshot
 
 
 def add(

@@ -192,3 +192,18 @@ def test_a_replica_whose_disk_is_full_is_told_of_once(town: Town) -> None:
     assert (told.level, told.model) == ("critical", MODEL)
     assert "the rules answer" in told.body["done"]
     assert town.plan().champion.number == 1  # nothing is taken back for it
+
+
+def test_fresh_features_that_a_replica_refused_are_told_once_and_no_version_is_touched(town: Town) -> None:
+    promoted(town, 1)
+    town.follow("replica-1")
+    guard = town.guard()
+    town.trip(
+        "", id="trip-features", arm="features", reason="features of v1, refresh 2: expected a signature, got none"
+    )
+    for _ in range(2):
+        guard.tick()
+    [told] = [one for one in outbox.pending(town.ledgers["guard"], 100) if "fresh features" in one.title]
+    assert (told.level, told.body["owner"]) == ("warning", "ml-engineering@example.org")
+    assert "refresh 2" in told.body["what"]
+    assert town.plan().champion.number == 1
