@@ -1,7 +1,7 @@
 """CPU of the service per request, by protocol: JSON, Arrow, Open Inference Protocol over HTTP (JSON, raw tensors) and gRPC.
 
 The same requests to the same running replica with a model that costs next to nothing (`segmentation`), so that what differs is
-the protocol. Alternating rounds; the figure is the median of the rounds' CPU time of the server process per request.
+the protocol. Alternating rounds; the figure is the median of the rounds' CPU time of the server process per request, less what it needs idle.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import json
 import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +31,7 @@ from serving.tensors import Tensor, pack
 from stores.vault import Vault
 
 MODEL, AS_OF = "segmentation", datetime(2011, 9, 1, tzinfo=UTC)
-ROUNDS = 5
+ROUNDS, IDLE_SECONDS = 5, 4.0
 CALLS = {0: 600, 1: 600, 100: 60}  # per round, by rows of a request; without any it asks whether the service is alive
 
 
@@ -68,18 +69,26 @@ def measure(server: Server, key: str) -> list[dict[str, Any]]:
         alive, live = channel.unary_unary(f"/{SERVICE}/ServerLive"), TYPES["ServerLiveRequest"]().SerializeToString()
         cases = [Case("HTTP", 0, lambda: http.get("/v2/health/live")), Case("gRPC", 0, lambda: alive(live))]
         cases += [case for rows in CALLS if rows for case in _cases(http, infer, key, rows)]
+        for case in cases:
+            _spent(process, case, 20)  # warm
+        idle = _spent(process, Case("", 0, lambda: time.sleep(IDLE_SECONDS)), 1)[0] / IDLE_SECONDS
         spent: list[list[float]] = [[] for _ in cases]
-        for turn in range(ROUNDS + 1):
+        for _ in range(ROUNDS):
             for case, seconds in zip(cases, spent, strict=True):
-                before = sum(process.cpu_times()[:2])
-                for _ in range(CALLS[case.rows]):
-                    case.call()
-                if turn:  # the first round warms
-                    seconds.append((sum(process.cpu_times()[:2]) - before) / CALLS[case.rows])
+                used, took = _spent(process, case, CALLS[case.rows])
+                seconds.append((used - idle * took) / CALLS[case.rows])
     return [
         {"protocol": case.protocol, "rows": case.rows, "cpu_us": round(1e6 * statistics.median(seconds), 1)}
         for case, seconds in zip(cases, spent, strict=True)
     ]
+
+
+def _spent(process: psutil.Process, case: Case, calls: int) -> tuple[float, float]:
+    """CPU seconds of the service for so many calls, and the time that went by."""
+    before, begun = sum(process.cpu_times()[:2]), time.monotonic()
+    for _ in range(calls):
+        case.call()
+    return sum(process.cpu_times()[:2]) - before, time.monotonic() - begun
 
 
 def _cases(http: httpx.Client, infer: Any, key: str, rows: int) -> list[Case]:
