@@ -98,6 +98,10 @@ class AccessLog:
         )
         self._waiting.append(_encode(line) + b"\n")
 
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Writes what is left, unless nobody reads."""
         self._stop.set()

@@ -140,6 +140,7 @@ class Connection(HttpToolsProtocol):
             self.refuse(408, UsageError("headers", expected=f"within {seconds:g} s", got="less"))
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says it in our form
+        self._watch.shed("malformed")
         self.refuse(400, UsageError("request", expected="HTTP/1.1", got="something else"))
 
     def refuse(self, status: int, error: UsageError) -> None:

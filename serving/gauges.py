@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
 
 from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -19,11 +20,21 @@ from stores.segments import segments
 _process = ProcessCollector(registry=None)  # CPU, memory, open files, start time, under their usual names
 
 
-def metrics(service: Service, under_way: int, connections: int) -> Iterator[Metric]:
+class Outside(NamedTuple):
+    """What is known around the service."""
+
+    under_way: int
+    connections: int
+    unlogged: int  # lines that the access log lost
+
+
+def metrics(service: Service, outside: Outside) -> Iterator[Metric]:
     """Everything about a replica that is so at this moment."""
     yield from _of_desks(service.desks.values())
     yield from _of_journal(service.house)
-    yield from _numbers(service, under_way, connections)
+    yield from _numbers(service, outside)
+    text = "Lines of the access log that nobody took."
+    yield CounterMetricFamily("grownet_access_log_dropped", text, value=outside.unlogged)
     yield from _process.collect()
     yield _build()
 
@@ -70,13 +81,13 @@ def _of_journal(house: House) -> Iterator[Metric]:
     yield GaugeMetricFamily("grownet_journal_oldest_seconds", "Age of the oldest segment here.", value=oldest)
 
 
-def _numbers(service: Service, under_way: int, connections: int) -> Iterator[Metric]:
+def _numbers(service: Service, outside: Outside) -> Iterator[Metric]:
     for name, text, value in (
         ("ready", "1 when traffic may come.", service.ready),
         ("degraded", "Reasons in /readyz why not all is served as the plans say.", len(service.degraded)),
         ("break_glass", "1 while a file forces the rules.", bool(service.house.forced)),
-        ("under_way", "Requests being answered.", under_way),
-        ("connections", "Open connections of clients.", connections),
+        ("under_way", "Requests being answered.", outside.under_way),
+        ("connections", "Open connections of clients.", outside.connections),
     ):
         yield GaugeMetricFamily(f"grownet_{name}", text, value=float(value))
 

@@ -182,7 +182,9 @@ class App:
         return Sent(200, merged([own, *others.values()]) if others else own, TEXT)
 
     def _page(self, others: dict[str, bytes]) -> bytes:
-        now = gauges.metrics(self._service, self._checks.places.taken, self._edge.connections())
+        unlogged = self._edge.access.dropped if self._edge.access else 0
+        outside = gauges.Outside(self._checks.places.taken, self._edge.connections(), unlogged)
+        now = gauges.metrics(self._service, outside)
         house = self._service.house
         return house.metrics.page(house.replica, [*now, self._edge.siblings.up(others)])
 

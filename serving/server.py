@@ -105,6 +105,9 @@ def _run(service: Service, doors: Doors, siblings: Siblings, grpc: tuple[str, in
 
 def start_logging() -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(
+        logging.ERROR
+    )  # it warns of each malformed request, which anybody can send
 
 
 def listen(host: str, port: int) -> socket.socket:
