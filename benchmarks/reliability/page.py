@@ -79,6 +79,7 @@ def _requests(axis: Axes, records: Sequence[Sent], begin: float, edges: Floats) 
             height = np.histogram(moments, edges)[0] / width
             axis.bar(edges[:-1], height, width, bottom, align="edge", color=colour, label=f"{name}: {len(moments)}")
             bottom += height
+    axis.set_ylim(0.0, 1.1 * bottom.max())
     axis.set_ylabel("requests a second, when due")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
 
