@@ -210,7 +210,7 @@ def test_killed_before_every_call_each_line_is_there_once(tmp_path: Path, shippe
 def test_killed_at_any_moment_each_line_is_there_once(tmp_path: Path) -> None:
     """Within a commit, too: by the clock."""
     draw, said, killed = random.Random(5), write(tmp_path / "one", 0, 4), 0
-    for round_ in range(25):
+    for round_ in range(15):
         code = f"{SHIPPER.partition('for line in')[0]}\nprint('up', flush=True)\nwork(Path({str(tmp_path)!r}))"
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT)
         assert process.stdout
@@ -223,7 +223,7 @@ def test_killed_at_any_moment_each_line_is_there_once(tmp_path: Path) -> None:
         said += write(tmp_path / "one", 10 + 10 * round_, 2)
     lake = Lake(str(tmp_path / "lake"))
     ship(lake, tmp_path / "one", NOW, told_nothing)
-    assert killed >= 5
+    assert killed >= 3
     assert shipped(lake, ANSWERS) == expected(said, Answer)
     assert shipped(lake, FEEDBACK) == expected(said, Feedback)
 
