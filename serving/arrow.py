@@ -31,6 +31,7 @@ ANSWER = pa.schema(
         ("arm", pa.string()),
         ("revision", pa.int64()),
         ("override", pa.string()),
+        ("journalled", pa.bool_()),
         (
             "decision",
             pa.struct(
@@ -63,7 +64,8 @@ def answers(replies: Sequence[Reply]) -> bytes:
     """The replies as a stream, one row for each."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, ANSWER) as writer:
-        writer.write_batch(pa.RecordBatch.from_pylist(msgspec.to_builtins(list(replies)), schema=ANSWER))
+        rows = [{"journalled": True, **one} for one in msgspec.to_builtins(list(replies))]
+        writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=ANSWER))
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]  # pyarrow has no types
 
 

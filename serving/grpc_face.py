@@ -19,7 +19,7 @@ from serving.calls import told
 from serving.grpc_messages import CONTENTS, SERVICE, TYPES
 from serving.house import House
 from serving.oip import Asked, Protocol, version_of
-from serving.tensors import FLOATS, Tensor, pack, refuse_infinite, unpack
+from serving.tensors import FLOATS, Tensor, pack, refuse_infinite
 from serving.tls import Certificate, Pem
 from serving.wire import Refusal
 
@@ -213,7 +213,7 @@ def _tensors(request: Any) -> list[Tensor]:
         name = one.name[:64]
         if raw and one.HasField("contents"):
             raise InputError(name, expected="contents, or raw_input_contents", got="both")
-        data = unpack(raw[at], name, one.datatype) if raw else _typed(one, name)
+        data = raw[at] if raw else _typed(one, name)
         found.append(Tensor(one.name, one.datatype, list(one.shape), data))
     return found
 

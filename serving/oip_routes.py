@@ -15,7 +15,7 @@ import msgspec
 from errors import InputError
 from serving.calls import BYTES, Call, Checks, Headers, Route, Sent
 from serving.oip import Asked, Inferred, Protocol, version_of
-from serving.tensors import Tensor, pack, unpack
+from serving.tensors import Tensor, pack
 from serving.wire import decode
 
 HEAD = b"inference-header-content-length"
@@ -137,6 +137,7 @@ def _tensors(inference: Inference, raw: bytes) -> list[Tensor]:
     found, at = [], 0
     for one in inference.inputs:
         size = one.parameters.binary_data_size
+        data: list[Any] | bytes
         if size is None:
             data = _flat(one.data or [], len(one.shape))
         elif at + size > len(raw) or one.data is not None:
@@ -144,7 +145,7 @@ def _tensors(inference: Inference, raw: bytes) -> list[Tensor]:
                 one.name[:64], expected=f"{size} bytes behind the JSON, and no data in it", got=len(raw) - at
             )
         else:
-            data, at = unpack(raw[at : at + size], one.name[:64], one.datatype), at + size
+            data, at = raw[at : at + size], at + size
         found.append(Tensor(one.name, one.datatype, one.shape, data))
     if at != len(raw):
         raise InputError("inputs", expected=f"{at} bytes behind the JSON", got=len(raw))

@@ -32,7 +32,7 @@ encode = msgspec.json.Encoder().encode
 
 
 class Tensor(NamedTuple):
-    """`data` is flat, row by row; elements of BYTES are bytes or text."""
+    """`data` is flat, row by row; elements of BYTES are bytes or text. Bytes in place of a list are not unpacked yet."""
 
     name: str
     datatype: str
@@ -170,25 +170,24 @@ def _rows(tensors: Sequence[Tensor], most: int) -> int:
     rows = sizes.pop()
     if not 1 <= rows <= most:
         raise InputError("inputs", expected=f"1 to {most} requests", got=rows)
-    for tensor in tensors:
-        if min(tensor.shape) < 0 or math.prod(tensor.shape) != len(tensor.data):
-            expected = f"the elements of shape {list(tensor.shape)[:4]}"
-            raise InputError(tensor.name[:64], expected=expected, got=f"{len(tensor.data)} elements")
     return rows
 
 
 def _column(field: Field, tensor: Tensor, rows: int) -> list[Any]:
-    """The values of one field, row by row."""
+    """The values of one field, row by row. Shapes are judged before anything is unpacked."""
     if tensor.datatype not in TAKEN[field.datatype]:
         raise InputError(field.name, expected=field.datatype, got=tensor.datatype[:32])
-    if len(field.shape) == 1:
-        if len(tensor.data) != rows:
-            raise InputError(field.name, expected=f"shape [{rows}]", got=list(tensor.shape)[:4])
-        return [_element(field, value) for value in tensor.data] if field.datatype == "BYTES" else list(tensor.data)
-    if len(tensor.shape) != 2:
-        raise InputError(field.name, expected=f"shape [{rows}, k]", got=list(tensor.shape)[:4])
-    wide = tensor.shape[1]
-    return [tensor.data[at * wide : (at + 1) * wide] for at in range(rows)]
+    shape, single = list(tensor.shape), len(field.shape) == 1
+    count = math.prod(shape)
+    if min(shape) < 0 or (count != rows if single else len(shape) != 2):
+        raise InputError(field.name, expected=f"shape [{rows}{']' if single else ', k]'}", got=shape[:4])
+    data = unpack(tensor.data, field.name, tensor.datatype) if isinstance(tensor.data, bytes) else tensor.data
+    if len(data) != count:
+        raise InputError(field.name, expected=f"the elements of shape {shape}", got=f"{len(data)} elements")
+    if single:
+        return [_element(field, value) for value in data] if field.datatype == "BYTES" else list(data)
+    wide = shape[1]
+    return [data[at * wide : (at + 1) * wide] for at in range(rows)]
 
 
 def _element(field: Field, value: Any) -> Any:

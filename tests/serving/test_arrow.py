@@ -211,6 +211,7 @@ def test_over_http_the_answers_are_those_of_json(town: Town) -> None:
         assert status == 200
         assert table.schema == arrow.ANSWER
         assert table["arm"].to_pylist() == ["champion"] * 2
+        assert table["journalled"].to_pylist() == [True] * 2
         assert [one["items"] for one in table["decision"].to_pylist()] == [one["decision"]["items"] for one in expected["answers"]]  # fmt: skip
         written = {one.prediction_id for one in service.answers()}
         assert set(table["prediction_id"].to_pylist()) <= written

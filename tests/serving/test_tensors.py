@@ -84,6 +84,9 @@ def test_raw_numbers_become_lists_row_by_row() -> None:
         ([Tensor("who", "BYTES", [1], [3])], "$.requests[0].who"),
         ([Tensor("who", "BYTES", [2], ["a"])], "who"),
         ([Tensor("who", "BYTES", [], [])], "inputs"),
+        ([Tensor("who", "BYTES", [1, 250_000], b"\0" * 1_000_000)], "who"),  # by its shape, before it is unpacked
+        ([Tensor("who", "BYTES", [1], b"\0" * 8)], "who"),
+        ([Tensor("age", "INT64", [1], b"\0" * 7)], "age"),
         ([Tensor("who", "BYTES", [1], ["a"]), Tensor("features", "FP32", [1], [1.0])], "features"),
         ([Tensor("who", "BYTES", [1], ["a"]), Tensor("pair", "FP32", [1, 3], [1.0] * 3)], "$.requests[0].pair"),
         ([Tensor("who", "BYTES", [1], ["a"]), Tensor("features", "FP32", [1, -1, -1], [1.0])], "features"),
