@@ -88,6 +88,6 @@ def loaded(statement: str) -> set[str]:
 
 
 def test_the_command_line_and_the_service_do_not_pay_for_the_heavy_packages() -> None:
-    heavy = {"prefect", "mlflow", "great_expectations", "evidently", "lightgbm"}
+    heavy = {"prefect", "mlflow", "great_expectations", "evidently", "lightgbm", "deltalake"}
     for statement in ("import grownet", "import serving.server", "import guard.loop"):
         assert not loaded(statement) & heavy, statement
