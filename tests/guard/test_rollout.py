@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from checks import plans as moves
 from checks.judge import judge, state_of
-from errors import RevisionConflict
+from errors import ReleaseRefused, RevisionConflict
 from guard.rollout import Hand, carry_out
 from guard.watch import Watch, look
 from records import Counter, utc_now
@@ -185,6 +185,33 @@ def test_missing_answers_hold_the_rollout_and_warn_once(town: Town) -> None:
     assert (alert.level, alert.body["owner"]) == ("warning", "sre@example.org")
     assert "on hold" in alert.body["done"]
     assert town.incidents() == []
+
+
+def test_a_step_that_cannot_decide_waits_for_a_vote(town: Town) -> None:
+    """A canary right at the margin: more of its kind never decide, an operator's key alone moves nothing, a ballot does."""
+    promoted(town, 1)
+    town.begin(2)
+    town.follow()
+    guard = town.guard()
+    guard.tick()
+    for tick in range(4):
+        town.count(traffic(2, 300, (0.285, 0.3), seed=tick))
+        guard.tick()
+    assert town.plan().step == 0
+    assert state_of(town.verdicts()[-1]) == "undecided"
+    assert "more matured answers are needed" in town.verdicts()[-1].reason
+    with pytest.raises(ReleaseRefused, match="ballot to advance"):
+        town.operate(moves.advance)
+    ballot = town.voted("advance", town.plan().revision)
+    after = plans.change(
+        town.release,
+        MODEL,
+        lambda plan: moves.advance(plan, at=utc_now(), actor="release", reason="voted"),
+        signer=town.signer("release"),
+        actor="release",
+        ballot=ballot,
+    )
+    assert (after.step, after.canary_percent) == (1, 50.0)
 
 
 @pytest.mark.parametrize("verb", [moves.hold, moves.freeze, moves.fallback])
