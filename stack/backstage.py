@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -176,11 +176,10 @@ def memory_watched(story: Story) -> Iterator[None]:
 
 
 def resident(root: psutil.Process) -> int:
-    """Bytes of a process and all its children."""
+    """Bytes of a process and all its children; those that end while they are counted have none."""
     total = 0
-    for process in [root, *root.children(recursive=True)]:
-        try:
-            total += process.memory_info().rss
-        except psutil.NoSuchProcess:  # it ended while we were counting
-            continue
+    with suppress(psutil.NoSuchProcess):
+        for process in [root, *root.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                total += process.memory_info().rss
     return total
