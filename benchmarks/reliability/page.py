@@ -6,6 +6,7 @@ Writes FOLDER/NAME.png, index.html and facts.json.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ KINDS = {  # what became of a request, with its colour; drawn from below in this
     "no reply": "#b3202a",
     "another error": "#7a3fa0",
 }
+FALLBACK = re.compile(rb'"override":"[a-z]')  # of any answer of a batch
 Floats = npt.NDArray[np.float64]
 
 
@@ -62,8 +64,7 @@ def plot(folder: Path, name: str, played: Played) -> None:
 def kind(one: Sent) -> str:
     """What became of a request, as the legend has it."""
     if one.status == OK:
-        usual = b'"override":""' in one.body or b'"override"' not in one.body
-        return "as the plan says" if usual else "by a fallback"
+        return "by a fallback" if FALLBACK.search(one.body) else "as the plan says"
     if one.stream == "hostile":
         return "garbage, refused"
     return {0: "no reply", 503: "told to come back (503)"}.get(one.status, "another error")
