@@ -277,7 +277,7 @@ def test_what_answers_and_how_old_it_is_is_said_everywhere(market: Market) -> No
         shown = service.call("plan", b"", method="GET")[1]["features"]["champion"]
         assert (shown["snapshot"], shown["refresh"]) == (made.features.content, 1)
         assert shown["age_seconds"] == pytest.approx((utc_now() - made.features.as_of).total_seconds(), abs=60)
-        found = {one.name: one for one in gauges.metrics(service.service, 0, 0)}
+        found = {one.name: one for one in gauges.metrics(service.service, gauges.Outside(0, 0, 0))}
         ages = {one.labels["arm"]: one.value for one in found["grownet_features_age_seconds"].samples}
         assert ages.keys() == everywhere(1).keys()
         assert ages["champion"] == pytest.approx(shown["age_seconds"], abs=60)
