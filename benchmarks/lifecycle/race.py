@@ -88,10 +88,15 @@ class Race:
             until(partial(self._ballot, model), f"a ballot about {model}", MOST_SECONDS)
             for voter in voters:
                 submit(self.flows, model, voter.name, "yes", REASON, voter.code(), wait_seconds=MOST_SECONDS)
+            until(partial(self._released, model), f"the release of {model}", MOST_SECONDS)
         return self.standing()
 
     def _ballot(self, model: str) -> Any:
         return self._stands(model)["ballot"]
+
+    def _released(self, model: str) -> bool:
+        """The last vote is counted before the release run writes the plan."""
+        return bool(self._stands(model)["plan"].revision)
 
     def _stands(self, model: str) -> dict[str, Any]:
         """What `grownet models` says of one."""
