@@ -162,3 +162,4 @@ if __name__ == "__main__":
     uvloop.install()
     made = asyncio.run(Load(msgspec.json.decode(sys.stdin.buffer.read(), type=Order)).run())
     sys.stdout.buffer.write(msgspec.json.encode(made))
+    sys.stdout.buffer.flush()

@@ -54,7 +54,7 @@ class Fitted(msgspec.Struct, frozen=True):
     forest: trees.Forest
 
 
-def table(count: int = 20_000, seed: int = 7) -> pd.DataFrame:
+def table(count: int = 6_000, seed: int = 7) -> pd.DataFrame:
     """Rows x inputs and what is to be learned from them: a sum, a bend and a product."""
     draw = np.random.default_rng(seed)
     rows = draw.normal(size=(count, INPUTS))
