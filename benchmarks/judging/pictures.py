@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +51,8 @@ def alarms(forms: Facts) -> Figure:
             title=f"{form}, {said[OURS]['runs']:,} runs", xlabel="day of the rollout", yscale="log", ylim=(3e-4, 1.2)
         )
     figure.axes[0].set_ylabel("a false drop was said")
-    figure.axes[0].yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0))
-    figure.axes[-1].legend(frameon=False, loc="lower right", fontsize=8)
+    figure.axes[0].yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value * 100:g}%"))
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
@@ -95,7 +94,7 @@ def _delay_line(axes: Axes, rows: list[Facts], label: str, colour: Any) -> None:
 
 def swing(seed: int) -> Figure:
     """One rollout whose KPI swings by 30 % from day to day: what a threshold on the last day sees, and the guard's interval."""
-    world = replace(World(), a_day=800, subjects=4000, swing=0.3)
+    world = World(tail=1.6, a_day=800, subjects=4000, swing=0.3)
     run = drawn_from(world, 1, np.random.default_rng([seed, 7]))
     seen = looks.paired(run)
     low, high = (one[0] for one in ends(OURS, seen))
@@ -137,9 +136,10 @@ def ratios(rows: list[Facts]) -> Figure:
     colours = [COLOURS[OURS] if row["said"] != row["got"] else COLOURS[ANSWERS] for row in rows]
     found = np.array([row["alarmed"] for row in rows])
     reach = [np.maximum(found[:, 0] - found[:, 1], 0), found[:, 2] - found[:, 0]]
-    axes.barh(names, found[:, 0], xerr=reach, color=colours, error_kw={"lw": 0.8})
+    bars = axes.barh(names, found[:, 0], xerr=reach, color=colours, error_kw={"lw": 0.8})
+    axes.bar_label(bars, labels=[f"{one:.0%}" for one in found[:, 0]], padding=4, fontsize=8)
     axes.invert_yaxis()
-    axes.set(xlabel="runs with an alarm within a fortnight (red: false)", xlim=(0, 1.02))
+    axes.set(xlabel="runs with an alarm within a fortnight (red: false)", xlim=(0, 1.12))
     axes.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0))
     return figure
 
