@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from checks.assignment import unit
-from serving.calls import Call, Sent
+from serving.calls import JSON, Call, Sent
 from serving.keys import FRONT, ID
 
 _KEY = re.compile(rf"^{FRONT}[0-9a-f]{{8}}_", re.ASCII)
@@ -123,8 +123,8 @@ class AccessLog:
 
 
 def _answers(route: str, reply: Sent) -> list[_Given]:
-    if route != "predict" or reply.status != 200:
-        return []
+    if route != "predict" or reply.status != 200 or reply.kind != JSON:
+        return []  # a stream of Arrow is not opened for it
     found = _decode(reply.body)
     return found.answers or [found]
 

@@ -113,15 +113,23 @@ class Connection(HttpToolsProtocol):
     def _at_work(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
+    @property
+    def _unread(self) -> bool:
+        """What was written is not taken; closing alone would wait for that, for ever."""
+        return self.transport.get_write_buffer_size() > 0 and (self.flow.write_paused or self.transport.is_closing())
+
     def doing(self) -> tuple[object, float]:
         """What it is at, as something that is the same thing next time, and how long it may be; None when idle between
         two requests, which uvicorn ends by itself."""
         limits = self._watch.limits
+        if self._unread:
+            return self.flow, limits.request_seconds
         if self._at_work:
             return self.cycle, limits.request_seconds
         if self.timeout_keep_alive_task is not None:
             return None, 0.0
-        return self if self._silent else self.scope, limits.header_seconds
+        scope: Any = self.scope  # None while it said nothing, or blank lines
+        return scope or self, limits.header_seconds
 
     def end_with_next_reply(self) -> None:
         """Closing it at once could cross a request that is on its way; the next reply says that it is the last."""
@@ -132,7 +140,7 @@ class Connection(HttpToolsProtocol):
 
     def give_up(self, seconds: float) -> None:
         """It took too long. What never said anything is not told anything."""
-        if self._at_work or self._silent:
+        if self._at_work or self._silent or self._unread:
             self.transport.abort()
         elif self._complete:
             self.transport.close()  # it was answered, and goes on with a body nobody reads

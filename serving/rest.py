@@ -215,7 +215,7 @@ def _only(scope: Message, method: str) -> None:
 
 def _refused(scope: Message, error: Refusal) -> Sent:
     """The reply to what went wrong, in the form of the protocol that was spoken."""
-    body = error.text if scope["path"].split("/")[1] == "v2" else error.body
+    body = error.text if scope["path"].split("/")[1:2] == ["v2"] else error.body  # there is no "/" in `OPTIONS *`
     return Sent(error.status, body, JSON, error.headers)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from serving import arrow
 from serving.access import AccessLog
 from serving.calls import Call, Sent
 from tests.serving.town import wait_for
@@ -46,6 +47,12 @@ def test_what_a_line_says() -> None:
         "key": "0a1b2c3d", "revision": 3, "arms": ["rules"],
     }  # fmt: skip
     assert (many["arms"], many["revision"]) == (["canary", "champion"], 7)
+
+
+def test_an_arrow_stream_is_not_opened_for_its_line() -> None:
+    [line] = lines(1.0, (call(), Sent(200, b"\xff\xff\xff\xffstream", arrow.KIND)))
+    assert (line["status"], line["model"], line["key"]) == (200, "recommendation", "0a1b2c3d")
+    assert "arms" not in line
 
 
 def test_what_nobody_checked_is_not_repeated() -> None:

@@ -83,7 +83,8 @@ def shed(server: Server, reason: str) -> float:
 
 
 def test_slow_headers_are_told_so_and_a_silent_connection_is_cut(strict: Server) -> None:
-    with connected(strict) as drip, connected(strict) as silent:
+    with connected(strict) as drip, connected(strict) as silent, connected(strict) as blank:
+        blank.sendall(b"\r\n")  # which a server overlooks before a request
         drip.sendall(b"GET /healthz HTTP/1.1\r\n")
         begun, ended = time.monotonic(), False
         while not ended and time.monotonic() - begun < PATIENCE:  # each byte comes in time, all of them do not
@@ -102,7 +103,8 @@ def test_slow_headers_are_told_so_and_a_silent_connection_is_cut(strict: Server)
         assert (error["status"], error["field"]) == (408, "headers")
         assert b"connection: close" in told
         assert heard(silent) == b""
-    assert shed(strict, "slow") >= 2
+        assert heard(blank).startswith(b"HTTP/1.1 408 ")
+    assert shed(strict, "slow") >= 3
 
 
 def test_a_slow_body_is_told_so(strict: Server, key: str) -> None:
@@ -162,6 +164,12 @@ def test_what_is_no_http_is_400_in_our_form(strict: Server, sent: bytes) -> None
     assert json.loads(body)["error"]["status"] == 400
     assert b"x-content-type-options: nosniff" in front
     assert b"connection: close" in front
+
+
+def test_a_request_about_no_path_is_404(strict: Server) -> None:
+    with connected(strict) as client:
+        client.sendall(b"OPTIONS * HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert heard(client).startswith(b"HTTP/1.1 404 ")
 
 
 def test_a_short_pipeline_is_answered_in_order_and_a_long_one_is_cut(strict: Server) -> None:
