@@ -117,7 +117,7 @@ class Fresh:
         """Asks the ledger for newer ones, now and then."""
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
-        found = snapshots.newest(ledger, self._model)
+        found = snapshots.newest(ledger, wanted)
         self._looked = time.monotonic()
         for content, arm in wanted.items():
             if content in found:

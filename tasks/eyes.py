@@ -26,7 +26,8 @@ from tasks.features import artifacts_of
 
 log = logging.getLogger("grownet.monitor")
 MOST_SNAPSHOTS = 8  # besides that of training; lines come about in the order of the refreshes
-ODD = (GrownetError, msgspec.MsgspecError, KeyError, TypeError, ValueError)  # what odd bundles and odd lines raise
+# what odd bundles, odd lines and odd rows raise
+ODD = (GrownetError, msgspec.MsgspecError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class Indexes:

@@ -8,7 +8,7 @@ lake write nothing. What may not be published is told to the owner of Feature on
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Literal
 
@@ -34,6 +34,7 @@ from tasks.threads import limited
 from tasks.trial import INSTANT, Trial
 
 ACTOR = "refresh"
+AHEAD = timedelta(hours=1)  # how far a source's clock may be ahead of ours
 Result = Literal["published", "unchanged", "refused"]
 
 
@@ -87,7 +88,7 @@ def refresh(settings: Settings, config: Config, model: str) -> list[Renewal]:
         lake = tuple(newest_snapshot(settings, table) for table in tables)
         store = Artifacts(settings.artifacts_uri, vault.encrypt, vault.decrypt)
         bench = Bench(settings, config, recipe, ledger, store, vault.signer, lake)
-        known = snapshots.newest(ledger, model)
+        known = snapshots.newest(ledger, wanted)
         return [_renewed(bench, arm, names, known.get(content)) for content, (arm, names) in wanted.items()]
 
 
@@ -99,20 +100,20 @@ def _renewed(bench: Bench, arm: Arm, names: tuple[str, ...], last: Refreshed | N
     said: tuple[Result, str]
     try:
         if before.snapshots != bench.lake:
-            new = _published(bench, arm, arm.features, before)
-            if new is not None:
-                return _told(arm, names, ("published", f"from {_versions(new.features)}"), new)
+            new = _published(bench, arm, arm.features, last)
+            if new is None:
+                return _told(arm, names, ("unchanged", "another run was faster; the next one looks again"), last)
+            return _told(arm, names, ("published", f"from {_versions(new.features)}"), new)
         said = "unchanged", f"the newest rows are in it: {_versions(before)}"
     except (LedgerUnavailable, StackError):
         raise
     except ODD as error:
-        reason = str(error) if isinstance(error, GrownetError) else repr(error)
-        said = "refused", reason
-        _alert(bench, arm, before, reason)
+        said = "refused", _reason(error)
+        _alert(bench, arm, before, error)
     return _told(arm, names, said, last)
 
 
-def _published(bench: Bench, arm: Arm, training: FeatureSet, before: FeatureSet) -> Refreshed | None:
+def _published(bench: Bench, arm: Arm, training: FeatureSet, last: Refreshed | None) -> Refreshed | None:
     """Builds, checks, stores and records.
 
     Raises:
@@ -120,10 +121,13 @@ def _published(bench: Bench, arm: Arm, training: FeatureSet, before: FeatureSet)
         DataError, ModelError, TamperError: for rows, a bundle or features that are not as they should be.
     """
     assert arm.artifact is not None
+    before = last.features if last else training
     _refuse_other_code(arm, training, bench.lake)
-    as_of = newest(bench.lake) + INSTANT
+    as_of, now = newest(bench.lake) + INSTANT, utc_now()
     if as_of < before.as_of:
         raise DataError("lake", expected=f"rows up to {before.as_of}, as the last features had", got=f"up to {as_of}")
+    if as_of > now + AHEAD:  # published once it could not be taken back: no replica goes to an earlier time again
+        raise DataError("lake", expected=f"rows up to now, {now:%Y-%m-%d %H:%M} UTC", got=f"up to {as_of}")
     data = _built(bench, arm.artifact.content, as_of)
     frame, thing = unparquet(data, f"features of {arm.name}"), bench.recipe.name
     check_features(thing, frame, find(thing).FEATURES)
@@ -134,7 +138,13 @@ def _published(bench: Bench, arm: Arm, training: FeatureSet, before: FeatureSet)
         training, as_of=as_of, uri=stored.uri, content=stored.content, rows=len(frame), snapshots=bench.lake
     )
     return snapshots.publish(
-        bench.ledger, arm.artifact.content, features, signer=bench.signer, at=utc_now(), actor=ACTOR
+        bench.ledger,
+        arm.artifact.content,
+        features,
+        signer=bench.signer,
+        at=utc_now(),
+        actor=ACTOR,
+        after=last.number if last else 0,
     )
 
 
@@ -186,8 +196,16 @@ def _told(
     )
 
 
-def _alert(bench: Bench, arm: Arm, before: FeatureSet, reason: str) -> None:
-    """Once for each version and reason, while the same features serve: an hourly schedule does not say it hourly."""
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, GrownetError) else repr(error)
+
+
+def _alert(bench: Bench, arm: Arm, before: FeatureSet, error: Exception) -> None:
+    """Once for each version and what is wrong, while the same features serve: an hourly schedule does not say it hourly.
+
+    The figures in the reason are others with each batch, so they do not count.
+    """
+    reason, about = _reason(error), error.thing if isinstance(error, GrownetError) else ""
     body = AlertBody(
         what=f"The features of {arm.name} were not refreshed. {reason}",
         evidence={"version": arm.name, "as of": before.as_of.isoformat(), "lake": _versions_of(bench.lake)},
@@ -197,7 +215,7 @@ def _alert(bench: Bench, arm: Arm, before: FeatureSet, reason: str) -> None:
         link=f"grownet refresh {before.model}",
     )
     event = alert(
-        key=[arm.name, before.content, reason, "refresh"],
+        key=[arm.name, before.content, type(error).__name__, about, "refresh"],
         level="warning",
         model=before.model,
         title=f"features of {arm.name} are not refreshed",

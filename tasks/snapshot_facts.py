@@ -45,9 +45,10 @@ def looked_up(ledger: Ledger, plan: ReleasePlan, content: str) -> dict[str, Any]
 
 def standing(ledger: Ledger, plan: ReleasePlan, now: datetime) -> list[dict[str, Any]]:
     """The newest features of each version that a plan names."""
-    known = snapshots.newest(ledger, plan.model)
+    used = in_use(plan)
+    known = snapshots.newest(ledger, used)
     found = []
-    for content, (arm, names) in in_use(plan).items():
+    for content, (arm, names) in used.items():
         record = known.get(content)
         features = record.features if record else arm.features
         if features is not None:

@@ -6,6 +6,7 @@ Written by the refresh flow (role flow) through `publish`; read by every replica
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -22,22 +23,32 @@ PUBLISHED = "features.refreshed"
 
 
 def publish(
-    ledger: Ledger, artifact: str, features: FeatureSet, *, signer: Signer, at: datetime, actor: str
+    ledger: Ledger,
+    artifact: str,
+    features: FeatureSet,
+    *,
+    signer: Signer,
+    at: datetime,
+    actor: str,
+    after: int | None = None,
 ) -> Refreshed | None:
     """Numbers, signs and writes a snapshot for a version; None, and nothing written, when its newest is this one.
 
     Args:
         artifact: content digest of the version it was built for.
+        after: number of the newest one when the building began, 0 for none. When another run has published since,
+            nothing is written: that run may have read later rows, and the last word must not be the older one's.
     """
     with ledger.write(actor) as transaction:
         transaction.head()  # one at a time, also on Postgres
         last = _newest(transaction, artifact)
-        if last is not None and last.features == features:
+        number = last.number if last else 0
+        if (last is not None and last.features == features) or after not in {None, number}:
             return None
         new = Refreshed(
             model=features.model,
             artifact=artifact,
-            number=last.number + 1 if last else 1,
+            number=number + 1,
             features=features,
             made_at=at,
             key=signer.id,
@@ -59,18 +70,14 @@ def verify(record: Refreshed, ring: Ring) -> None:
     ring.verify(record.key, record.unsigned(), record.signature)
 
 
-def newest(ledger: Ledger, model: str) -> dict[str, Refreshed]:
-    """The newest snapshot of each version of a model, by its artifact; not verified."""
-    last = (
-        sa.select(t.snapshots.c.artifact, sa.func.max(t.snapshots.c.number).label("number"))
-        .where(t.snapshots.c.model == model)
-        .group_by(t.snapshots.c.artifact)
-        .subquery()
-    )
-    both = (t.snapshots.c.artifact == last.c.artifact) & (t.snapshots.c.number == last.c.number)
+def newest(ledger: Ledger, artifacts: Collection[str]) -> dict[str, Refreshed]:
+    """The newest snapshot of each of these versions, by artifact; not verified.
+
+    Each by its key: every replica asks every two seconds, and versions gather thousands of rows.
+    """
     with ledger.read() as connection:
-        found = connection.execute(sa.select(t.snapshots).join(last, both)).all()
-    return {row.artifact: _read(row) for row in found}
+        found = [connection.execute(_last(artifact)).first() for artifact in artifacts]
+    return {row.artifact: _read(row) for row in found if row is not None}
 
 
 def with_content(ledger: Ledger, model: str, content: str) -> list[Refreshed]:
@@ -101,9 +108,13 @@ def verify_all(ledger: Ledger, ring: Ring) -> int:
 
 
 def _newest(transaction: Transaction, artifact: str) -> Refreshed | None:
-    query = sa.select(t.snapshots).where(t.snapshots.c.artifact == artifact).order_by(t.snapshots.c.number.desc())
-    row = transaction.execute(query.limit(1)).first()
+    row = transaction.execute(_last(artifact)).first()
     return _read(row) if row else None
+
+
+def _last(artifact: str) -> sa.Select[tuple[object, ...]]:
+    query = sa.select(t.snapshots).where(t.snapshots.c.artifact == artifact)
+    return query.order_by(t.snapshots.c.number.desc()).limit(1)
 
 
 def _read(row: sa.Row[tuple[object, ...]]) -> Refreshed:

@@ -76,7 +76,7 @@ class Market(Town):
 
     def newest(self, arm: Arm) -> Refreshed:
         assert arm.artifact is not None
-        return snapshots.newest(self.ledgers["reader"], NAME)[arm.artifact.content]
+        return snapshots.newest(self.ledgers["reader"], [arm.artifact.content])[arm.artifact.content]
 
     def _snapshot(self) -> Snapshot:
         return latest_snapshot(Lake(self.settings.lake_uri), self.ledgers["flow"], "orders", self._first())

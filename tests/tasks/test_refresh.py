@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from stores.vault import Vault
 from tasks.eyes import Eye, Indexes, observed
 from tasks.refresh import describe, refresh
 from tasks.snapshot_facts import in_use
+from tasks.trial import Trial
 from tests.serving.market import NEWCOMER, Market, later
 from tests.serving.town import NAME, orders
 from tests.stores.ledger.world import NOON
@@ -171,6 +173,42 @@ def test_features_out_of_range_are_refused(market: Market) -> None:
     (one,) = market.refresh()
     assert one.result == "refused"
     assert "feature spend" in one.reason
+
+
+def test_the_same_trouble_with_other_figures_is_said_once(market: Market) -> None:
+    """A bad source brings another figure with each batch; the owner knows already."""
+    for days, batch in ((5, "b2"), (8, "b3")):
+        market.take_in(later(days).assign(unit_price=1e7 + days * 1e6), batch)
+        (one,) = market.refresh()
+        assert "feature spend" in one.reason
+    assert len(alerts(market)) == 1
+
+
+@pytest.mark.parametrize("error", [IndexError("odd row"), ZeroDivisionError("odd row"), AttributeError("odd row")])
+def test_a_build_that_fails_on_odd_rows_is_told_and_keeps_no_other(
+    market: Market, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    market.begin(market.candidate(2, params={**_params(market), "trend_half_life_days": 20.0}))
+    market.take_in(later(5), "b2")
+    features = Trial.features
+
+    def build(self: Trial, moment: Any) -> pd.DataFrame:
+        if self.params.trend_half_life_days == 20.0:
+            raise error
+        return features(self, moment)
+
+    monkeypatch.setattr(Trial, "features", build)
+    assert {one.name: one.result for one in market.refresh()} == {f"{NAME}-v1": "published", f"{NAME}-v2": "refused"}
+    assert "odd row" in alerts(market)[-1].body["what"]
+
+
+def test_rows_from_the_future_are_not_published(market: Market) -> None:
+    """Once published no replica would ever go back to features of today."""
+    ahead = later(5)
+    market.take_in(ahead.assign(invoice_date=ahead["invoice_date"] + timedelta(days=36_500)), "b2")
+    (one,) = market.refresh()
+    assert one.result == "refused"
+    assert "rows up to now" in one.reason
 
 
 def test_a_bundle_that_is_spoilt_is_refused_and_the_other_is_not(market: Market) -> None:

@@ -28,14 +28,14 @@ def publish(
 
 
 def test_snapshots_of_a_version_are_numbered_and_the_newest_is_found(world: World) -> None:
-    assert snapshots.newest(world.ledgers["reader"], MODEL) == {}
+    assert snapshots.newest(world.ledgers["reader"], ["a" * 64]) == {}
     first, second, other = publish(world), publish(world, "d" * 64), publish(world, "d" * 64, "b" * 64)
     assert first is not None
     assert second is not None
     assert other is not None
     assert [first.number, second.number, other.number] == [1, 2, 1]
-    assert snapshots.newest(world.ledgers["reader"], MODEL) == {"a" * 64: second, "b" * 64: other}
-    assert snapshots.newest(world.ledgers["reader"], "demand") == {}
+    assert snapshots.newest(world.ledgers["reader"], ["a" * 64, "b" * 64]) == {"a" * 64: second, "b" * 64: other}
+    assert snapshots.newest(world.ledgers["reader"], ["e" * 64]) == {}
     assert snapshots.with_content(world.ledgers["reader"], MODEL, "d" * 64) == [other, second]
     assert snapshots.verify_all(world.ledgers["reader"], world.signer("guard").ring) == 3
 
@@ -45,7 +45,7 @@ def test_the_same_features_again_write_nothing(world: World) -> None:
     assert publish(world) is None
     assert publish(world, "d" * 64) is not None
     assert publish(world) is not None  # other than the newest: a later row
-    assert snapshots.newest(world.ledgers["reader"], MODEL)["a" * 64].number == 3
+    assert snapshots.newest(world.ledgers["reader"], ["a" * 64])["a" * 64].number == 3
 
 
 def test_only_the_refresh_key_may_and_it_may_nothing_else(world: World) -> None:
@@ -63,6 +63,31 @@ def test_only_the_refresh_key_may_and_it_may_nothing_else(world: World) -> None:
     assert [act for act in ("plan", "vote", "review", "incident", "snapshot") if may_sign("refresh", act)] == [
         "snapshot"
     ]
+
+
+def test_a_slower_run_does_not_have_the_last_word(world: World) -> None:
+    """Two runs at once: the one that ends later may have read the lake earlier."""
+    assert FEATURES is not None
+    ledger, signer = world.ledgers["flow"], world.signer("refresh")
+
+    def ends(content: str, after: int) -> Refreshed | None:
+        features = replace(FEATURES, content=content)  # type: ignore[type-var]  # it is there
+        return snapshots.publish(ledger, "a" * 64, features, signer=signer, at=NOON, actor="x", after=after)
+
+    assert ends("d" * 64, 0) is not None
+    assert ends("c" * 64, 0) is None
+    assert ends("e" * 64, 1) is not None
+    assert snapshots.newest(ledger, ["a" * 64])["a" * 64].features.content == "e" * 64
+
+
+def test_looking_for_the_newest_costs_the_same_however_many_there_were(world: World) -> None:
+    """Replicas look every two seconds, refreshes come every hour, and no row goes."""
+    assert publish(world) is not None
+    with world.ledgers["reader"].read() as connection:
+        query = snapshots._last("a" * 64).compile(compile_kwargs={"literal_binds": True})
+        plan = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
+    assert len(plan) == 1
+    assert "USING INDEX sqlite_autoindex_snapshots_1 (artifact=?)" in plan[0]  # no sorting, no scan
 
 
 @pytest.mark.parametrize("role", ["serving", "guard", "release", "operator", "reader"])
