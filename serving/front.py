@@ -40,12 +40,14 @@ class Doors:
         inside: for siblings; a unix socket that listens.
         patient: takes clients only when it is ready: siblings answer until then.
         leaves_alone: False when the whole set is leaving, so that load balancers are to be waited for.
+        told_to_leave: True when a signal came before the server was there to hear it.
     """
 
     outside: socket.socket
     inside: socket.socket | None = None
     patient: bool = False
     leaves_alone: Callable[[], bool] = lambda: False
+    told_to_leave: Callable[[], bool] = lambda: False
     certificate: Certificate | None = None
 
 
@@ -81,6 +83,7 @@ class Front(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
         """As uvicorn's; a service that cannot start ends the server without a trace."""
         self.servers = []
+        self.should_exit = self.should_exit or self._doors.told_to_leave()
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             self.failed = self.should_exit = True

@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -60,8 +61,9 @@ def run(settings: Settings, config: Config, host: str, port: int, grpc_port: int
 def serve(settings: Settings, config: Config, member: Membership, host: str, grpc_port: int | None) -> None:
     """Serves until told to stop, alone or as a worker of a set. Raises as `run`."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    told = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: None)  # what uvicorn puts back, and raises again, once it has drained
+        signal.signal(name, lambda *_: told.set())  # before uvicorn listens for them, and once it has drained
     _allow_connections(config.defaults.service.max_connections)
     certificate = certificate_of(settings)
     try:
@@ -75,6 +77,7 @@ def serve(settings: Settings, config: Config, member: Membership, host: str, grp
         inside=None if alone else _inside(settings),
         patient=not alone,
         leaves_alone=member.leaves_alone,
+        told_to_leave=told.is_set,
         certificate=certificate,
     )
     service.house.url = url(member.listener, settings)

@@ -89,6 +89,26 @@ def test_sigterm_finishes_what_is_under_way(town: Town, servers: list[Server]) -
     assert [segment.path.suffix for segment in segments(town.folder / "journal" / "replica-1")] == [".log"]
 
 
+def test_sigterm_while_it_still_starts_is_not_forgotten(town: Town) -> None:
+    early = """
+import os, signal
+from configs.load import load, settings
+from serving import server
+start = server.Service
+def told(*given):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return start(*given)
+server.Service = told
+server.run(settings(), load(settings().configs), "127.0.0.1", 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", early], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False,
+        env={**os.environ, **town.environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "replica replica-1 left" in done.stderr
+
+
 def test_a_ledger_that_is_locked_at_the_start(town: Town, servers: list[Server]) -> None:
     key = town.key()
     town.close()  # or nobody could lock it whole
