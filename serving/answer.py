@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from checks import assignment
 from errors import ModelError
 from models.contract import Decided, Model, Proposal
@@ -118,4 +120,8 @@ def _decided(
     for one in decided:
         if not all(map(math.isfinite, one.scores)) or not math.isfinite(one.value or 0.0):
             raise ModelError("decision", expected="finite scores", got="NaN or infinity")
+    try:  # here, where it is the model's failure and the rules stand behind it: the journal must never meet one it cannot write
+        msgspec.json.encode(decided)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ModelError("decision", expected="texts and plain numbers", got=str(error)) from error
     return decided

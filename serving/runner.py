@@ -137,3 +137,4 @@ class Runner:
             del self._busy_since[me]
             self._brief = time.monotonic() - begun < GLANCE_SECONDS
             job.end(result)
+            del job, result  # or an idle thread would keep the features of its last call in memory

@@ -20,7 +20,7 @@ from configs.load import recipe_of
 from configs.schema import Config, ModelConfig, Settings
 from errors import DataError, GrownetError, LedgerUnavailable, StackError, UsageError
 from models.contract import feature_digest, find
-from records import AlertBody, Arm, FeatureSet, Record, Refreshed, ReleasePlan, Snapshot, digest_of, utc_now
+from records import AlertBody, Arm, FeatureSet, Record, Refreshed, Snapshot, digest_of, utc_now
 from stores.artifacts import Artifacts, parquet, unparquet
 from stores.ledger import outbox, plans, snapshots
 from stores.ledger.engine import Ledger

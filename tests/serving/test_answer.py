@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
@@ -157,6 +158,9 @@ class Odd:
         ([], [Decided()], "proposals"),
         ([Proposal()], [Decided(), Decided()], "decisions"),
         ([Proposal()], [Decided(items=("a",), scores=(float("nan"),))], "finite"),
+        ([Proposal()], [Decided(items=("a",), scores=(np.float32(0.5),))], "plain numbers"),  # type: ignore[arg-type]
+        ([Proposal()], [Decided(items=(b"a", object()))], "plain numbers"),  # type: ignore[arg-type]
+        ([Proposal()], [Decided(items=("\ud800",))], "plain numbers"),
         ([Proposal()], [Decided(value=float("inf"))], "finite"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import Any
@@ -114,3 +115,18 @@ def test_who_asks_to_be_called_after_the_end_has_the_result(runner: Runner) -> N
     assert early.then(told.append)
     free.set()
     wait_for(lambda: told == [8])
+
+
+def test_an_idle_thread_keeps_nothing_of_its_last_call(runner: Runner) -> None:
+    """Or every arm without traffic would keep the features of before the last refresh in memory."""
+
+    class Features:
+        pass
+
+    def ask() -> weakref.ref[Features]:
+        held = Features()
+        assert run(runner, lambda: str(held))
+        return weakref.ref(held)
+
+    left = ask()
+    wait_for(lambda: left() is None)

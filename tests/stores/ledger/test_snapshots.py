@@ -71,7 +71,7 @@ def test_a_slower_run_does_not_have_the_last_word(world: World) -> None:
     ledger, signer = world.ledgers["flow"], world.signer("refresh")
 
     def ends(content: str, after: int) -> Refreshed | None:
-        features = replace(FEATURES, content=content)  # type: ignore[type-var]  # it is there
+        features = replace(FEATURES, content=content)
         return snapshots.publish(ledger, "a" * 64, features, signer=signer, at=NOON, actor="x", after=after)
 
     assert ends("d" * 64, 0) is not None
