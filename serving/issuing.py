@@ -45,10 +45,10 @@ def issue(
     """Makes a key; `lasts` from now on, or until it is revoked.
 
     Raises:
-        UsageError: for an unknown scope, or none, or no model.
+        UsageError: for an unknown scope, or none, or no model; for a key that would be over already.
         LedgerError: when the audit log cannot be told; then there is no key.
     """
-    new, secret = made(name, scopes, models, utc_now() + lasts if lasts else None)
+    new, secret = made(name, scopes, models, _end(lasts))
     with _audited(settings) as log, editing(settings) as keys:
         keys.append(new)
         log.audit(ISSUED, new.id, _told(new))
@@ -70,8 +70,9 @@ def rotate(settings: Settings, name: str, overlap: timedelta, lasts: timedelta |
     now = utc_now()
     with _audited(settings) as log, editing(settings) as keys:
         old = _one(keys, name, now)
-        lasts = lasts or (old.expires_at - old.created_at if old.expires_at else None)
-        new, secret = made(old.name, old.scopes, old.models, now + lasts if lasts else None)
+        if lasts is None and old.expires_at is not None:
+            lasts = old.expires_at - old.created_at
+        new, secret = made(old.name, old.scopes, old.models, _end(lasts))
         ends = min(now + overlap, old.expires_at or now + overlap)
         keys[keys.index(old)] = msgspec.structs.replace(old, expires_at=ends, replaced_by=new.id)
         keys.append(new)
@@ -149,6 +150,15 @@ def _one(keys: list[ApiKey], name: str, now: datetime) -> ApiKey:
     if len(found) > 1:
         raise UsageError(f"API key {name!r}", expected="the id of one", got=[key.id for key in found])
     return found[0]
+
+
+def _end(lasts: timedelta | None) -> datetime | None:
+    """When a key ends that lasts so long from now on. Raises UsageError for one that would be over already."""
+    if lasts is None:
+        return None
+    if not lasts:
+        raise UsageError("--expires", expected="longer than nothing; leave it out for a key without an end", got="0")
+    return utc_now() + lasts
 
 
 @contextmanager

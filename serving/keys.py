@@ -120,7 +120,7 @@ def read(path: Path) -> list[ApiKey]:
         return msgspec.json.decode(path.read_bytes(), type=list[ApiKey])
     except FileNotFoundError:
         return []
-    except msgspec.DecodeError as error:
+    except (OSError, msgspec.DecodeError) as error:
         raise ConfigError([f"{path}: expected a list of API keys, got {error}"]) from error
 
 
@@ -138,7 +138,7 @@ class Ring:
         try:
             found = self._path.stat()
             stamp = (found.st_mtime_ns, found.st_ino)
-        except FileNotFoundError:
+        except OSError:  # what it is, `read` says
             stamp = (0, 0)
         if stamp != self._stamp:
             self._keys = {key.id: _Held(key, key.hash, _until(key)) for key in read(self._path)}

@@ -8,6 +8,7 @@ the plan says; replies, trips and `/readyz` tell of it until the file is removed
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterable
@@ -36,7 +37,7 @@ class Local:
         self._keys_problem = self._journal_problem = ""
         self._noted_at = time.monotonic()
         self.threads: list[threading.Thread] = []  # that must live
-        self.dead: tuple[str, ...] = ()
+        self._mourned: tuple[str, ...] = ()
         self._stop = threading.Event()
         self.thread = threading.Thread(target=self._run, name="local", daemon=True)
 
@@ -49,10 +50,15 @@ class Local:
             self._note_use()
         for desk in self._desks:
             desk.look_for_hangs()
-        dead = tuple(thread.name for thread in self.threads if not thread.is_alive())
-        if dead != self.dead:
+        if (dead := self.dead) != self._mourned:
             log.critical("threads that died, restart this replica: %s", ", ".join(dead))
-            self.dead = dead
+            self._mourned = dead
+
+    @property
+    def dead(self) -> tuple[str, ...]:
+        """The threads that should live and do not; this one too, which cannot say so itself."""
+        own = [self.thread] if self.thread.ident is not None and not self._stop.is_set() else []
+        return tuple(thread.name for thread in (*self.threads, *own) if not thread.is_alive())
 
     def close(self) -> None:
         self._stop.set()
@@ -78,8 +84,10 @@ class Local:
             return self._path.read_text(encoding="utf-8", errors="replace").strip()[:REASON_CHARACTERS] or "no reason"
         except FileNotFoundError:
             return ""
-        except OSError as error:  # it is there, and what it says cannot be read
-            return str(error)
+        except (
+            OSError
+        ) as error:  # what it says cannot be read; without a descriptor left, neither can what is not there
+            return str(error) if os.path.lexists(self._path) else ""
 
     def _journal(self) -> None:
         """The guard hears of it by way of one model: it is the same disk for all."""

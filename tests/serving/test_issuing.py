@@ -75,6 +75,15 @@ def test_a_key_ends_by_itself_and_its_successor_lasts_as_long(
     assert second["expires_at"] - second["created_at"] == pytest.approx(30 * DAY, abs=timedelta(seconds=5))
 
 
+def test_a_key_for_no_time_at_all_is_not_one_for_ever(settings: Settings) -> None:
+    with pytest.raises(UsageError, match="--expires"):
+        issue(settings, "shop", {"predict"}, {"*"}, timedelta(0))
+    add_key(settings, "shop", {"predict"}, {"*"})
+    with pytest.raises(UsageError, match="--expires"):
+        rotate(settings, "shop", DAY, timedelta(0))
+    assert [key.replaced_by for key in read(path_of(settings))] == [""]
+
+
 def test_a_name_that_is_nobodys_or_of_several_is_refused(settings: Settings) -> None:
     with pytest.raises(NotFound, match="keys list"):
         rotate(settings, "shop", DAY)
