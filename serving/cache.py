@@ -1,8 +1,8 @@
 """A replica's own copy of one model's plan and ciphertext, so that it starts and serves without ledger and store.
 
 Reads and writes `home/serving/REPLICA/MODEL/`: `plan.json` (signed, and sealed by this service as one that was judged; its
-file time is when the ledger last confirmed it), `features/` (signed snapshots, by the artifact they are for), `sealed/`
-(ciphertext) and `documents/` (evidence). Everything is checked again when it is read.
+file time is when the ledger last confirmed it), `features/` and `answered/` (signed snapshots, by the artifact they are for),
+`sealed/` (ciphertext) and `documents/` (evidence). Everything is checked again when it is read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import msgspec
 
@@ -22,6 +22,7 @@ from stores.artifacts import Artifacts
 
 log = logging.getLogger(__name__)
 CONFIRM_SECONDS = 1.0  # how often the confirmation is written down
+Room = Literal["features", "answered"]  # the newest snapshot that was believed; the last one that was answered with
 
 
 class Seals(Protocol):
@@ -81,18 +82,18 @@ class Cache:
         except FileNotFoundError:
             self.keep_plan(signed)
 
-    def snapshots(self) -> list[Refreshed]:
-        """The feature snapshots that were believed last, one a version; one that cannot be read is left out."""
+    def snapshots(self, room: Room) -> list[Refreshed]:
+        """The feature snapshots in a room, one a version; one that cannot be read is left out."""
         found = []
-        for path in sorted(self._folder.glob("features/*.json")):
+        for path in sorted(self._folder.glob(f"{room}/*.json")):
             try:
                 found.append(Refreshed.from_json(path.read_bytes()))
             except (msgspec.DecodeError, OSError) as error:
                 log.error("%s: no snapshot in it, left aside: %s", path, error)
         return found
 
-    def keep_snapshot(self, record: Refreshed) -> None:
-        self._write(self._folder / "features" / f"{record.artifact}.json", record.to_json())
+    def keep_snapshot(self, record: Refreshed, room: Room) -> None:
+        self._write(self._folder / room / f"{record.artifact}.json", record.to_json())
 
     def plaintext(self, artifact: Artifact) -> bytes:
         """The artifact's bytes, decrypted and checked; from the store when the copy is missing or spoilt.
@@ -122,7 +123,9 @@ class Cache:
 
     def prune(self, keep: Collection[str]) -> None:
         """Forgets what the plan does not name any more."""
-        for path in (one for room in ("sealed", "documents", "features") for one in self._folder.glob(f"{room}/*")):
+        for path in (
+            one for room in ("sealed", "documents", *get_args(Room)) for one in self._folder.glob(f"{room}/*")
+        ):
             if path.stem not in keep and not path.name.startswith("."):
                 path.unlink(missing_ok=True)
 
@@ -149,11 +152,15 @@ class Cache:
     def _write(self, path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = path.with_name(f".{path.name}.new")
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError:  # a full disk gets back what was written
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def _same(data: bytes, digest: str) -> bytes:

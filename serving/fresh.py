@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 
 import msgspec
 
@@ -18,7 +19,7 @@ from records import Arm, Artifact, Refreshed
 from serving import admission
 from serving.admission import Door, alone
 from serving.answer import answer
-from serving.cache import Cache
+from serving.cache import Cache, Room
 from serving.mapped import mapped
 from serving.runner import Failure, attempt
 from serving.view import Loaded
@@ -98,6 +99,9 @@ class Fresh:
     def __init__(self, model: str, door: Door, cache: Cache, ring: Ring, report: Report) -> None:
         self._model, self._door, self._cache, self._ring, self._report = model, door, cache, ring, report
         self._known: dict[str, Refreshed] = {}  # by the artifact they are for
+        self._used: dict[
+            str, Refreshed
+        ] = {}  # the last that each answered with: the newest may be one that cannot be used
         self._renewing: dict[str, tuple[Refreshed, Future[Loaded]]] = {}
         self._not_before: dict[str, float] = {}
         self._looked = float("-inf")
@@ -109,9 +113,14 @@ class Fresh:
 
     def begin(self, wanted: Mapping[str, Arm]) -> None:
         """Takes up the snapshots of the last run, each checked again."""
-        for record in self._cache.snapshots():
+        for record in self._cache.snapshots("features"):
             if record.artifact in wanted:
                 self._consider(record, wanted[record.artifact])
+        for record in self._cache.snapshots("answered"):
+            with suppress(AdmissionRefused):
+                if record.artifact in wanted:
+                    believe(record, wanted[record.artifact], self._model, self._ring, None)
+                    self._used[record.artifact] = record
 
     def look(self, ledger: Ledger, wanted: Mapping[str, Arm]) -> None:
         """Asks the ledger for newer ones, now and then."""
@@ -125,22 +134,28 @@ class Fresh:
 
     def names(self, wanted: Mapping[str, Arm]) -> set[str]:
         """The digests of the snapshots that these arms answer with, for the cache to keep."""
-        return {self._known[content].features.content for content in wanted if content in self._known}
+        records = (kept.get(content) for kept in (self._known, self._used) for content in wanted)
+        return {record.features.content for record in records if record is not None}
 
     def admit(self, arm: Arm) -> Loaded:
-        """Loads an arm that may serve, with its newest snapshot: a restart does not go back to older features.
+        """Loads an arm that may serve, with its newest snapshot, else the last it answered with: a restart does not go
+        back to older features.
 
         Its example was answered with those of training. A newer snapshot that cannot be used is tried again, and
         told of, by `renew`.
         Raises as `serving.admission.admit`.
         """
         loaded = admission.admit(arm, self._door)
-        record = self._known.get(loaded.content)
-        try:
-            return loaded if record is None else renewed(loaded, arm, record, self._door)
-        except (GrownetError, OSError) as error:
-            log.error("%s answers with the features of its training: %s", arm.name, error)
-            return loaded
+        tried = dict.fromkeys(kept.get(loaded.content) for kept in (self._known, self._used))
+        for record in filter(None, tried):
+            try:
+                new = renewed(loaded, arm, record, self._door)
+            except (GrownetError, OSError) as error:
+                log.error("%s does not answer with refresh %d: %s", arm.name, record.number, error)
+            else:
+                self._use(record)
+                return new
+        return loaded
 
     def renew(self, loader: Executor, loaded: dict[str, Loaded], wanted: Mapping[str, Arm]) -> bool:
         """Puts what was made into `loaded`, and has made what is due; True when something is other than before."""
@@ -169,10 +184,18 @@ class Fresh:
             return
         self._known[record.artifact] = record
         self._not_before.pop(record.artifact, None)
+        self._keep(record, "features")
+
+    def _use(self, record: Refreshed) -> None:
+        if self._used.get(record.artifact) != record:
+            self._used[record.artifact] = record
+            self._keep(record, "answered")
+
+    def _keep(self, record: Refreshed, room: Room) -> None:
         try:
-            self._cache.keep_snapshot(record)
+            self._cache.keep_snapshot(record, room)
         except OSError as error:
-            log.error("%s: refresh %d is not cached: %s", arm.name, record.number, error)
+            log.error("%s: refresh %d is not cached: %s", self._model, record.number, error)
 
     def _settle(self, content: str, loaded: dict[str, Loaded]) -> bool:
         """Takes what was made for a version that is still loaded as it was, or notes why nothing was made."""
@@ -184,6 +207,7 @@ class Fresh:
                 return False
             loaded[content] = new
             self._troubles.pop(("load", content), None)
+            self._use(record)
             log.info("%s: features as of %s, refresh %d", new.name, record.features.as_of, record.number)
             return True
         self._not_before[content] = time.monotonic() + AGAIN_SECONDS

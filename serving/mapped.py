@@ -28,10 +28,10 @@ def mapped(parquet: bytes, thing: str) -> pd.DataFrame:
         TamperError: for bytes that are no Parquet.
     """
     try:
-        table = pq.read_table(io.BytesIO(parquet))
+        table = _wide(pq.read_table(io.BytesIO(parquet)))
     except (pa.ArrowException, OSError) as error:
         raise TamperError(thing, expected="Parquet", got=str(error)) from error
-    return pa.ipc.open_file(_sealed(_wide(table))).read_all().to_pandas(split_blocks=True)
+    return pa.ipc.open_file(_sealed(table)).read_all().to_pandas(split_blocks=True)
 
 
 def _wide(table: Any) -> Any:

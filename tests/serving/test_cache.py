@@ -1,5 +1,6 @@
 """The replica's own copy: complete, checked, and of use when nobody else is there."""
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -90,13 +91,27 @@ def test_snapshots_are_kept_one_a_version(tmp_path: Path, cache: Cache) -> None:
     assert features is not None
     one = Refreshed(model="m", artifact="a" * 64, number=1, features=features, made_at=NOON)
     two = replace(one, number=2)
-    cache.keep_snapshot(one)
-    cache.keep_snapshot(two)
-    assert cache.snapshots() == [two]
+    cache.keep_snapshot(one, "features")
+    cache.keep_snapshot(two, "features")
+    cache.keep_snapshot(one, "answered")
+    assert (cache.snapshots("features"), cache.snapshots("answered")) == ([two], [one])
     (tmp_path / "cache" / "features" / f"{'b' * 64}.json").write_text("{")
-    assert cache.snapshots() == [two]
+    assert cache.snapshots("features") == [two]
     cache.prune({"c" * 64})
-    assert cache.snapshots() == []
+    assert cache.snapshots("features") == cache.snapshots("answered") == []
+
+
+def test_a_full_disk_gets_back_what_could_not_be_written_whole(
+    tmp_path: Path, cache: Cache, store: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each refresh has a name of its own, so what is left of one is never written over."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr("serving.cache.os.fsync", full)
+    assert cache.plaintext(store.put(b"bundle")) == b"bundle"
+    assert list((tmp_path / "cache" / "sealed").iterdir()) == []
 
 
 def test_what_was_read_once_needs_no_store(tmp_path: Path, cache: Cache, store: Artifacts) -> None:

@@ -187,6 +187,21 @@ def test_features_the_model_cannot_answer_with_are_refused(market: Market, what:
         wait_for(lambda: [trip for trip in trips(market) if said in trip.reason])
 
 
+def test_a_restart_with_a_bad_newest_one_goes_on_with_the_last_good_one(market: Market) -> None:
+    made = refreshed(market)
+    with inside(market) as service:
+        service.ready()
+        wait_for(lambda: numbers(service) == everywhere(1))
+        frame = market.artifacts.frame(made.features).assign(orders="many")
+        published(market, market.artifacts.put_frame(frame), frame, as_of=made.features.as_of)
+        wait_for(lambda: "features that the model answers with" in trouble(service))
+        assert numbers(service) == everywhere(1)
+    with inside(market) as service:
+        wait_for(lambda: service.service.ready and service.desk.view and not service.desk.view.missing, 20)
+        assert numbers(service) == everywhere(1)  # from its first answer on
+        wait_for(lambda: "features that the model answers with" in trouble(service))
+
+
 def test_a_spoilt_snapshot_is_told_and_the_old_one_goes_on_until_it_is_mended(market: Market) -> None:
     training = market.plan().champion.features
     assert training is not None
