@@ -18,7 +18,7 @@ MAC_HEX = 32  # 16 bytes
 REPLICA = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
 _ID = re.compile(
     r"^(?P<model>[a-z][a-z0-9_]{0,62})\.(?P<arm>[a-z]+)\.v(?P<version>\d{1,9})\.r(?P<revision>\d{1,12})"
-    r"\.(?P<minute>\d{1,12})\.(?P<replica>[A-Za-z0-9][A-Za-z0-9_.-]{0,62})\.(?P<serial>[0-9a-f]{8}-[0-9a-f]{1,16})"
+    r"\.(?P<minute>\d{1,9})\.(?P<replica>[A-Za-z0-9][A-Za-z0-9_.-]{0,62})\.(?P<serial>[0-9a-f]{8}-[0-9a-f]{1,16})"
     rf"\.(?P<mac>[0-9a-f]{{{MAC_HEX}}})\Z",
     re.ASCII,
 )

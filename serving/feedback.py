@@ -69,8 +69,8 @@ async def take(
         return _counted(house, desk, waiting, line)
     except FileNotFoundError:  # its segment left the disk since it was remembered
         found = await _from_lake(house, identity)
-        waiting.shipped = waiting.shipped or found
         waiting.fed = waiting.fed or found.feedback is not None
+        waiting.shipped = None if waiting.fed else waiting.shipped or found
         return _again(house, desk, identity) if waiting.fed else _counted(house, desk, waiting, line)
 
 
@@ -108,13 +108,15 @@ async def _looked_up(house: House, identity: str, parts: PredictionId) -> Waitin
         error = NotFound("$.prediction_id", expected=f"an answer of {house.replica}", got=parts.replica, do=do)
         raise Refusal(421, error)
     folder = house.journal.folder
-    located = await asyncio.to_thread(locate, folder, identity)
+    async with house.searching:
+        located = await asyncio.to_thread(locate, folder, identity)
     if located is not None:
         return house.recent.found(identity, located)
     if not gone(folder, parts.minute):
         raise _unknown()
     found = await _from_lake(house, identity)
-    return house.recent.add(identity, Waiting(place=None, fed=found.feedback is not None, shipped=found))
+    fed = found.feedback is not None
+    return house.recent.add(identity, Waiting(place=None, fed=fed, shipped=None if fed else found))
 
 
 async def _from_lake(house: House, identity: str) -> Found:
@@ -148,7 +150,7 @@ def _counted(house: House, desk: Desk, waiting: Waiting, line: Feedback) -> Rece
         house.journal.append(line, *([counter] if counter else []))
     except OSError as error:
         raise unavailable("journal", str(error), RETRY_SECONDS, "free the disk of this replica") from error
-    waiting.fed = True
+    waiting.fed, waiting.shipped = True, None  # a whole answer is large, and many are remembered
     if waiting.pending and not late:
         waiting.outcome = line.outcome
     counted = counter is not None or waiting.outcome is not None

@@ -5,6 +5,7 @@ Made once by `serving.service`; handed to the functions that answer.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 from collections import OrderedDict
@@ -71,6 +72,7 @@ class House:
         self.limits, self.metrics = service, Metrics()
         self.recent = Recent()
         self.sampling = Sampling(service.features_per_second)
+        self.searching = asyncio.Semaphore(1)  # a search of the disk for an old answer takes a core
         self.shelf = Shelf(settings.lake_uri, journal.folder)
         self.quota = Quota(service.feedback_per_minute, service.feedback_per_subject)
         self.url = ""

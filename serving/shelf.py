@@ -46,7 +46,7 @@ class Shelf:
         work.add_done_callback(self._done)
         try:
             return await asyncio.wait_for(asyncio.shield(work), SECONDS)
-        except (NotFound, OSError, TimeoutError) as error:
+        except (NotFound, DataError, OSError, TimeoutError) as error:
             log.warning("%s not looked up: %r", prediction_id, error)
             raise DataError("old answers", expected="the lake", got="none, or a slow one") from error
 

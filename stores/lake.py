@@ -8,7 +8,8 @@ The log keeps smallest and largest values of columns: only pseudonyms may stand 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -125,9 +126,11 @@ class Lake:
         return _attempted(table, append)
 
     def crowded(self, table: str, most: int) -> list[dict[str, str]]:
-        """The partitions of more than `most` files, the fullest first."""
+        """The partitions of more than `most` files, the fullest first; a table without any is one, of no name."""
         handle = self._open(table)
         names = [f"partition.{name}" for name in handle.metadata().partition_columns]
+        if not names:
+            return [{}] if len(handle.file_uris()) > most else []
         files = pa.table(handle.get_add_actions(flatten=True)).select(names).to_pandas()
         counts = files.groupby(names).size().sort_values(ascending=False)
         return [
@@ -144,9 +147,10 @@ class Lake:
         """
         where = [(name, "=", value) for name, value in partition.items()]
         _attempted(
-            table, lambda: self._open(table).optimize.compact(partition_filters=where, writer_properties=SEARCHED)
+            table,
+            lambda: self._open(table).optimize.compact(partition_filters=where or None, writer_properties=SEARCHED),
         )
-        self._open(table).vacuum(retention_hours=keep_hours, dry_run=False)
+        _attempted(table, lambda: self._open(table).vacuum(retention_hours=keep_hours, dry_run=False))
 
     def read(
         self,
@@ -159,16 +163,21 @@ class Lake:
 
         Raises:
             NotFound: for a table or a version that is not there.
+            DataError: when a file of it cannot be read.
         """
         handle = self._open(table, version)
-        found = handle.to_pyarrow_table(columns=list(columns) if columns else None, filters=list(where or ()) or None)
-        return found.to_pandas()
+        wanted = list(columns) if columns else None
+        with _readable(table):
+            return handle.to_pyarrow_table(columns=wanted, filters=list(where or ()) or None).to_pandas()
 
     def some(self, table: str, columns: Sequence[str], where: Sequence[Filter], most: int) -> pd.DataFrame:
-        """Any rows for which every filter holds, at most so many; no more of the table is held than that takes."""
-        rows = self._open(table).to_pyarrow_dataset()
-        found = rows.scanner(columns=list(columns), filter=_expression(where), **LITTLE_AT_A_TIME)
-        return found.head(most).to_pandas()
+        """Any rows for which every filter holds, at most so many; no more of the table is held than that takes. Raises
+        as `read`."""
+        handle = self._open(table)
+        with _readable(table):
+            rows = handle.to_pyarrow_dataset()
+            found = rows.scanner(columns=list(columns), filter=_expression(where), **LITTLE_AT_A_TIME)
+            return found.head(most).to_pandas()
 
     def partitions(self, table: str, **where: str) -> list[dict[str, str]]:
         """The partitions there are, as the table's paths name them."""
@@ -240,6 +249,15 @@ class Lake:
                 if wanted.items() <= commit.metadata.items():
                     return commit.version
         return newest
+
+
+@contextmanager
+def _readable(table: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowInvalid, DeltaError, OSError) as error:
+        do = "look at the store; a file that is gone or spoilt comes from a backup"
+        raise DataError(f"lake table {table!r}", expected="files that can be read", got=str(error), do=do) from error
 
 
 def _attempted(table: str, do: Callable[[], Done]) -> Done:

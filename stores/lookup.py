@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from checks.prediction_ids import parse
 from errors import NotFound
 from records import Answer, Feedback, Record
-from stores.segments import Entry, Place, Segment, around, changed, entries_of, entry_of, here, minute_of, segments
+from stores.segments import Entry, Place, Segment, changed, entries_of, entry_of, here, minute_of, searched, segments
 
 SLACK_MINUTES = 1  # an answer received at the end of a minute may be written in the next
 
@@ -82,10 +83,14 @@ def locate(folder: Path, prediction_id: str) -> Located | None:
 
 
 def gone(folder: Path, minute: int) -> bool:
-    """Whether an answer of this minute may have stood in a segment that left this disk: the oldest one here was begun
-    later, or within the minute after."""
-    known = segments(folder)
-    return bool(known) and known[0].number > 1 and known[0].minute >= minute - SLACK_MINUTES
+    """Whether an answer of this minute may have stood in a segment that left this disk, or on a disk before this one:
+    where segments are missing, the one before was begun by then, and the one behind not before the minute after."""
+    known = [Segment(0, 0, folder), *segments(folder)]
+    return any(
+        before.minute <= minute + SLACK_MINUTES and one.minute >= minute - SLACK_MINUTES
+        for before, one in pairwise(known)
+        if not before.number or one.number > before.number + 1
+    )
 
 
 def answers(root: Path, model: str, start: datetime, end: datetime) -> Iterator[Answer]:
@@ -104,7 +109,7 @@ def answers(root: Path, model: str, start: datetime, end: datetime) -> Iterator[
 def _about(folder: Path, prediction_id: str) -> Iterator[tuple[Place, Entry]]:
     """Every line about one answer, in their order, and its place."""
     for segment in _since(folder, parse(prediction_id).minute):
-        for offset, line in around(here(segment), prediction_id.encode()):
+        for offset, line in searched(segment, prediction_id.encode()):
             entry = entry_of(line)
             if entry is None:
                 raise changed(segment.path, offset)

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,7 @@ from records import Answer, Counter, Feedback
 
 Entry = Answer | Feedback | Counter
 OPEN, SEALED = ".open", ".log"
+BLOCK = 256 << 10
 ANSWER, FEEDBACK, COUNTER = b"a", b"f", b"c"
 _LETTERS: dict[type, bytes] = {Answer: ANSWER, Feedback: FEEDBACK, Counter: COUNTER}
 _encode = msgspec.json.Encoder().encode
@@ -84,13 +85,16 @@ def closed(folder: Path) -> list[Segment]:
 
 def content(path: Path, start: int = 0, size: int = -1) -> bytes:
     """Bytes of a segment, also when it is sealed (renamed) at this moment."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        file = path.with_suffix(SEALED).open("rb")
-    with file:
+    with _opened(path) as file:
         file.seek(start)
         return file.read(size)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return path.with_suffix(SEALED).open("rb")
 
 
 def here(segment: Segment) -> bytes:
@@ -139,6 +143,21 @@ def around(data: bytes, text: bytes) -> Iterator[tuple[int, bytes]]:
             return
         yield start, data[start : end + 1]
         at = data.find(text, end)
+
+
+def searched(segment: Segment, text: bytes) -> Iterator[tuple[int, bytes]]:
+    """As `around`, of a segment on this disk; block by block, since a search in bytes lets no other thread run."""
+    try:
+        file = _opened(segment.path)
+    except FileNotFoundError:  # as in `here`
+        return
+    with file:
+        start, rest = 0, b""
+        while block := file.read(BLOCK):
+            data = rest + block
+            yield from ((start + offset, line) for offset, line in around(data, text))
+            whole = data.rfind(b"\n") + 1
+            start, rest = start + whole, data[whole:]
 
 
 def entries(path: Path, start: int = 0) -> Iterator[tuple[int, Entry]]:

@@ -101,7 +101,7 @@ class Shipped:
 
     def replied(self, model: str, start: datetime, end: datetime) -> Iterator[Answer]:
         """What was replied for a model with `received_at` in [start, end)."""
-        span: list[Filter] = [("day", ">=", start.date()), ("day", "<=", end.date())]
+        span: list[Filter] = [("day", ">=", start.astimezone(UTC).date()), ("day", "<=", end.astimezone(UTC).date())]
         when: list[Filter] = [("received_at", ">=", start), ("received_at", "<", end)]
         found = self._entries(ANSWERS, [("model", "=", model), *span, *when, ("paired_with", "=", "")])
         return (entry for entry in found if isinstance(entry, Answer))

@@ -8,6 +8,7 @@ two at once, neither lose nor double a line. The row in `journal_segments` comes
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from checks.prediction_ids import parse
-from errors import NotFound
+from errors import NotFound, StackError
 from records import Answer, Counter, Feedback, Record, digest_bytes
 from stores.lake import Lake, Step
 from stores.segments import Segment, closed, content, entry_of, intact, lines
@@ -101,20 +102,36 @@ def clear(lake: Lake, folder: Path, until: datetime, used: Callable[[Segment, in
         told = known.get(segment.number)
         if told is None:
             continue
-        stat = segment.path.stat()
-        old = stat.st_mtime < until.timestamp()
-        if (segment.minute, stat.st_size) != told[:2] or (old and digest_bytes(content(segment.path)) != told[2]):
-            others.append(_other(origin, segment))
-        elif old and used(segment, stat.st_size):
-            segment.path.unlink()
-            removed += 1
+        try:
+            same, leaves = _judged(segment, told, until, used)
+            if not same:
+                others.append(_other(origin, segment))
+            elif leaves:
+                segment.path.unlink()
+                removed += 1
+        except FileNotFoundError:  # another shipper was faster
+            continue
     return removed, others
+
+
+def _judged(
+    segment: Segment, told: tuple[int, int, str], until: datetime, used: Callable[[Segment, int], bool]
+) -> tuple[bool, bool]:
+    """Whether a segment is the one that was shipped, and whether it may leave. All of it is read only when nothing
+    else keeps it here: a monitor that is away keeps a lot."""
+    stat = segment.path.stat()
+    if (segment.minute, stat.st_size) != told[:2]:
+        return False, False
+    if stat.st_mtime >= until.timestamp() or not used(segment, stat.st_size):
+        return True, False
+    same = digest_bytes(content(segment.path)) == told[2]
+    return same, same
 
 
 def compact(lake: Lake, most_files: int, keep_hours: int) -> int:
     """Makes few files of many in the fullest partition of each table, if it has more than `most_files`; so many were."""
     done = 0
-    for table in (ANSWERS, FEEDBACK):
+    for table in (ANSWERS, FEEDBACK, ASIDE, SEGMENTS):
         if lake.exists(table) and (crowded := lake.crowded(table, most_files)):
             lake.compact(table, crowded[0], keep_hours)
             done += 1
@@ -126,14 +143,23 @@ def origin_of(folder: Path) -> Origin:
     path = folder / FOLDER_ID
     if not path.exists():
         draft = folder / f"{FOLDER_ID}.{secrets.token_hex(4)}"
-        draft.write_text(secrets.token_hex(8), encoding="ascii")
         try:
+            with draft.open("x", encoding="ascii") as file:
+                file.write(secrets.token_hex(8))
+                file.flush()
+                os.fsync(file.fileno())  # before anything is shipped under it
             os.link(draft, path)  # whole, and only if nobody was faster
         except FileExistsError:
             pass
         finally:
-            draft.unlink()
-    return Origin(folder.name, path.read_text(encoding="ascii"))
+            draft.unlink(missing_ok=True)
+    identity = path.read_text(encoding="ascii")
+    if not re.fullmatch("[0-9a-f]{16}", identity):
+        do = "put back what the column folder of journal_segments has for this replica; without it all is shipped again"
+        raise StackError(
+            f"journal {folder.name}, {FOLDER_ID}", expected="16 hex digits", got=repr(identity[:40]), do=do
+        )
+    return Origin(folder.name, identity)
 
 
 def sorted_out(segment: Segment, origin: Origin, now: datetime) -> Sorted:
@@ -161,7 +187,7 @@ def _sort(found: Sorted, place: dict[str, Any], line: bytes, now: datetime) -> N
         return
     try:
         row = _row(entry, line) if entry is not None else None
-    except NotFound:  # its id is none of ours
+    except (NotFound, OverflowError):  # not written by a replica
         row = None
     if row is None:
         reason = NEWER if intact(line) else CHANGED
@@ -171,10 +197,12 @@ def _sort(found: Sorted, place: dict[str, Any], line: bytes, now: datetime) -> N
 
 
 def _row(entry: Answer | Feedback, line: bytes) -> dict[str, Any]:
-    """Raises NotFound when it is about no prediction id."""
+    """Raises NotFound when it is about no prediction id, OverflowError for a number no column holds."""
     about = parse((entry.paired_with if isinstance(entry, Answer) else "") or entry.prediction_id)
     names = [name for name in SCHEMAS[ANSWERS if isinstance(entry, Answer) else FEEDBACK].names if hasattr(entry, name)]
     own = {name: getattr(entry, name) for name in names}
+    if isinstance(entry, Answer) and max(abs(entry.version), abs(entry.revision)) >= 1 << 63:
+        raise OverflowError
     return {**own, "day": day_of(about.minute), "minute": about.minute, "line": line.decode().rstrip("\n")}
 
 

@@ -95,9 +95,12 @@ def stretches(folder: Path, marks: Mapping[str, Mark]) -> Iterator[Stretch]:
     """
     for segment in once(folder):
         mark = marks.get(segment.path.stem, Mark(0))
-        if _another(segment.path, mark):
-            mark = Mark(0, mark.generation + 1)
-        found = _stretch(folder, segment, mark)
+        try:
+            if _another(segment.path, mark):
+                mark = Mark(0, mark.generation + 1)
+            found = _stretch(folder, segment, mark)
+        except FileNotFoundError:  # a shipper cleared it a moment ago: it had been read
+            continue
         if found.end > mark.end:
             yield found
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
 from checks.alerts import HOUSE, alert
 from configs.schema import Config, Settings
-from errors import GrownetError
+from errors import GrownetError, StackError
 from records import AlertBody, OutboxEvent, Record, utc_now
 from stores import shipping
 from stores.lake import Lake
@@ -24,6 +24,7 @@ from stores.segments import Segment, content
 from stores.shipping import Damage
 from tasks.operate import opened
 from tasks.profiling import watermarks
+from tasks.reading import Mark
 from tasks.writing import alone
 
 ACTOR = "ship"
@@ -47,10 +48,12 @@ def ship(settings: Settings, config: Config, lease_seconds: float = LEASE_SECOND
     Raises:
         LedgerUnavailable: while the ledger is away, or another shipper is at it.
         DataError: when the lake refuses. What is missing is shipped by the next pass.
+        StackError, OSError: when the folder of a replica cannot be used; after all others were shipped.
     """
     lake, service, now = Lake(settings.lake_uri), config.defaults.service, utc_now()
     until = now - timedelta(seconds=service.journal_keep_seconds)
     found: list[Damage] = []
+    failed: list[Exception] = []  # one replica's folder keeps no other from being shipped
     shipped = removed = 0
     with opened(settings, "flow") as ledger, alone(ledger, "lake/journal", lease_seconds):
 
@@ -60,12 +63,24 @@ def ship(settings: Settings, config: Config, lease_seconds: float = LEASE_SECOND
             outbox.add(ledger, [_alert(damage, config)], ACTOR)
 
         for folder in replicas(settings.home / "journal"):
-            shipped += shipping.ship(lake, folder, now, tell)
-            gone, others = shipping.clear(lake, folder, until, _used(ledger, lake, folder))
+            try:
+                shipped += shipping.ship(lake, folder, now, tell)
+            except (StackError, OSError) as error:
+                log.error("%s is not shipped: %s", folder.name, error)
+                failed.append(error)
+        marks = watermarks(lake)
+        for folder in replicas(settings.home / "journal"):
+            try:
+                gone, others = shipping.clear(lake, folder, until, _used(ledger, marks, folder))
+            except (StackError, OSError) as error:
+                failed.append(error)
+                continue
             removed += gone
             for one in others:
                 tell(one)
         compacted = shipping.compact(lake, service.compact_files, KEEP_HOURS)
+    if failed:
+        raise failed[0]
     damaged = sum(count for one in found for count in one.reasons.values())
     return Shipment(shipped=shipped, removed=removed, damaged=damaged, compacted=compacted)
 
@@ -87,13 +102,13 @@ def replicas(root: Path) -> list[Path]:
     return sorted(path for path in root.glob("*") if path.is_dir())
 
 
-def _used(ledger: Ledger, lake: Lake, folder: Path) -> Callable[[Segment, int], bool]:
+def _used(ledger: Ledger, marks: Mapping[tuple[str, str], Mark], folder: Path) -> Callable[[Segment, int], bool]:
     """Whether the counters and the monitor have read a segment to its end: they read this disk."""
     counted = int(counters.watermark(ledger, folder.name).partition(":")[0] or 0)
-    marks = {segment: mark.end for (replica, segment), mark in watermarks(lake).items() if replica == folder.name}
 
     def used(segment: Segment, _: int) -> bool:
-        return segment.number < counted and marks.get(segment.path.stem, 0) >= content(segment.path).rfind(b"\n") + 1
+        read = marks.get((folder.name, segment.path.stem), Mark(0)).end
+        return segment.number < counted and read >= content(segment.path).rfind(b"\n") + 1
 
     return used
 

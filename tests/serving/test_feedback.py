@@ -195,6 +195,8 @@ def test_feedback_for_an_answer_that_left_the_disk_joins_the_one_in_the_lake(tow
         assert not any(one.prediction_id in known for one in service.answers())
         assert give(service, known[0])[1]["duplicate"]  # remembered
         assert give(service, known[1])[1]["counted"]  # remembered, but not where it stands now
+        remembered = service.service.house.recent
+        assert [remembered.get(one).shipped for one in known[:2]] == [None, None]  # type: ignore[union-attr]
     with inside(town) as service:  # nothing is remembered
         service.ready()
         assert [give(service, one)[1]["duplicate"] for one in known] == [True, True, False]
@@ -222,6 +224,12 @@ def test_while_the_lake_is_away_old_feedback_is_asked_to_come_back(town: Town) -
         (lake / "journal_answers" / "_delta_log" / f"{0:020d}.json").write_text("spoilt")
         status, reply = give(service, identity)
         assert (status, reply["error"]["field"]) == (503, "old answers")
+        shutil.rmtree(lake)
+        shutil.copytree(away, lake)
+        for path in (lake / "journal_answers").rglob("*.parquet"):
+            path.write_bytes(b"spoilt" * 20)
+        status, reply = give(service, identity)
+        assert (status, reply["error"]["field"], reply["error"]["got"]) == (503, "old answers", "none, or a slow one")
         shutil.rmtree(lake)
         away.rename(lake)
         assert give(service, identity)[1]["counted"]

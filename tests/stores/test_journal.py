@@ -15,7 +15,7 @@ from checks.prediction_ids import mint
 from errors import NotFound, StackError, TamperError
 from records import Answer, Counter, Feedback
 from stores.journal import Journal
-from stores.lookup import answers, locate, read
+from stores.lookup import answers, gone, locate, read
 from stores.segments import closed, content, entries, minute_of, segments
 
 NOW = datetime.now(UTC)
@@ -100,6 +100,33 @@ def test_full_segments_are_sealed_and_searched_by_minute(tmp_path: Path) -> None
     assert [one.prediction_id for one in everything] == [identity(serial) for serial in range(100)]
     assert list(answers(tmp_path, "recommendation", NOW + timedelta(seconds=1), NOW + timedelta(days=1))) == []
     assert list(answers(tmp_path, "demand", NOW, NOW + timedelta(seconds=1))) == []
+
+
+def test_an_answer_may_be_in_the_lake_wherever_segments_are_missing(tmp_path: Path) -> None:
+    """One that is not what was shipped stays, and those behind it leave."""
+    for number, minute in ((3, 100), (4, 200), (7, 400), (8, 500)):
+        (tmp_path / f"{number:08d}-{minute}.log").touch()
+    assert [gone(tmp_path, minute) for minute in (50, 101, 150, 200, 300, 400, 450, 600)] == [
+        True, True, False, True, True, True, False, False,
+    ]  # fmt: skip
+    anew = tmp_path / "anew"
+    anew.mkdir()
+    assert not gone(anew, 50)
+    (anew / "00000001-100.open").touch()  # a disk made anew: what stood on the one before was shipped
+    assert [gone(anew, minute) for minute in (50, 150)] == [True, False]
+
+
+def test_a_search_goes_over_the_edges_of_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = opened(tmp_path)
+    journal.append(*map(answer, range(9)))
+    journal.append(feedback(4))
+    whole = [locate(tmp_path, identity(serial)) for serial in range(10)]
+    assert whole[4] is not None
+    assert whole[4].fed
+    for size in (1, 7, 400, 1000):
+        monkeypatch.setattr("stores.segments.BLOCK", size)
+        assert [locate(tmp_path, identity(serial)) for serial in range(10)] == whole
+    journal.close()
 
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:

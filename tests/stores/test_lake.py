@@ -141,6 +141,16 @@ def test_what_is_not_there_is_named(lake: Lake) -> None:
         lake.exists("../vault")
 
 
+def test_a_file_that_is_spoilt_is_a_data_error(lake: Lake) -> None:
+    lake.append("sales", ROWS, "batch:1", 1)
+    (path,) = Path(lake.uri).glob("sales/*.parquet")
+    path.write_bytes(b"spoilt" * 20)
+    with pytest.raises(DataError, match="files that can be read"):
+        lake.read("sales")
+    with pytest.raises(DataError, match="files that can be read"):
+        lake.some("sales", ["code"], [("units", "=", 1)], 1)
+
+
 def test_a_place_that_cannot_be_written_is_a_data_error(tmp_path: Path) -> None:
     (tmp_path / "lake").write_text("a file where the folder should be")
     with pytest.raises(DataError, match="orders"):

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import timedelta, timezone
 from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
 
+from errors import StackError
 from records import Answer, Counter, Feedback
 from stores.journal import Journal
 from stores.lake import Lake
@@ -281,6 +282,50 @@ def test_torn_changed_and_newer_lines_are_set_aside_and_told_of(tmp_path: Path, 
     assert int(rows["aside"].sum()) == 4
 
 
+def test_a_line_that_no_replica_can_have_written_keeps_no_other_from_being_shipped(tmp_path: Path, lake: Lake) -> None:
+    far = identity(1, minute=999_999_999_999)  # of a year that no calendar has
+    lines = [answer(1, prediction_id=far), answer(2, version=1 << 63), answer(3, revision=-(1 << 70)), answer(4)]
+    folder = tmp_path / "one"
+    folder.mkdir()
+    (folder / "00000001-100.log").write_bytes(b"".join(map(line_of, lines)))
+    found: list[Damage] = []
+    assert ship(lake, folder, NOW, found.append) == 1
+    assert [(one.reasons, one.lines) for one in found] == [({"unknown": 3}, 1)]
+    assert shipped(lake, ANSWERS) == expected([answer(4)], Answer)
+
+
+def test_a_folder_that_lost_its_identity_is_not_shipped_anew(tmp_path: Path, lake: Lake) -> None:
+    write(tmp_path / "one", 0, 3)
+    ship(lake, tmp_path / "one", NOW, told_nothing)
+    (tmp_path / "one" / ".folder-id").write_bytes(b"")  # as a power failure leaves a file
+    with pytest.raises(StackError, match="folder-id: expected 16 hex digits"):
+        ship(lake, tmp_path / "one", NOW, told_nothing)
+    assert len(shipped(lake, ANSWERS)) == 3
+
+
+def test_a_segment_that_another_shipper_cleared_meanwhile_is_no_error(tmp_path: Path, lake: Lake) -> None:
+    folder = tmp_path / "one"
+    write(folder, 0, 12)
+    ship(lake, folder, NOW, told_nothing)
+    rest = closed(folder)[-1]
+
+    def faster(*_: object) -> bool:
+        clear(lake, folder, LATER, lambda *_: True)
+        return True
+
+    assert clear(lake, folder, LATER, faster) == (0, [])
+    assert closed(folder) == [rest]
+
+
+def test_a_span_in_another_zone_is_the_same_span(tmp_path: Path, lake: Lake) -> None:
+    write(tmp_path / "one", 0, 3)
+    ship(lake, tmp_path / "one", NOW, told_nothing)
+    for hours in (-23, 0, 23):
+        start = NOW.astimezone(timezone(timedelta(hours=hours)))
+        found = Shipped(lake).replied("recommendation", start, start + timedelta(seconds=1))
+        assert len(list(found)) == 3
+
+
 def test_only_what_was_shipped_whole_is_removed_and_the_newest_stays(tmp_path: Path, lake: Lake) -> None:
     folder = tmp_path / "one"
     write(folder, 0, 12)
@@ -316,8 +361,8 @@ def test_small_files_become_few_and_say_the_same(tmp_path: Path, lake: Lake) -> 
         said += write(tmp_path / "one", 10 * part, 2)
         ship(lake, tmp_path / "one", NOW, told_nothing)
     assert compact(lake, 6, 168) == 0
-    assert compact(lake, 5, 168) == 1  # feedback came in fewer files
-    assert lake.crowded(ANSWERS, 1) == []
+    assert compact(lake, 5, 168) == 2  # feedback came in fewer files; what is shipped is told in as many
+    assert lake.crowded(ANSWERS, 1) == lake.crowded(SEGMENTS, 1) == []
     assert shipped(lake, ANSWERS) == expected(said, Answer)
     assert ship(lake, tmp_path / "one", NOW, told_nothing) == 0  # the transactions are still known
     said += write(tmp_path / "one", 200, 2)

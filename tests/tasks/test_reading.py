@@ -80,6 +80,16 @@ def test_a_segment_that_grew_goes_on_and_one_shipped_whole_later_is_read_anew(tm
     assert not list(stretches(tmp_path, {anew.segment: anew.mark}))
 
 
+def test_a_segment_that_is_cleared_while_others_are_read_is_passed_over(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}-100.log" for number in (1, 2, 3)]
+    for number, path in enumerate(paths):
+        path.write_bytes(line(number))
+    found = stretches(tmp_path, {})
+    names = [next(found).segment]
+    paths[1].unlink()
+    assert [*names, *(one.segment for one in found)] == ["1-100", "3-100"]
+
+
 def test_a_folder_made_anew_is_another_segment_though_it_is_shorter(tmp_path: Path) -> None:
     segment(tmp_path, *[line(number) for number in range(30)])
     mark = only(tmp_path).mark

@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from configs.schema import Config
-from errors import NotFound
+from errors import NotFound, StackError
 from records import Answer
 from serving.counting import count
 from stores.lake import Lake
@@ -178,6 +178,17 @@ def test_a_segment_that_is_another_one_now_stays_and_is_told(town: Observatory) 
     assert first.path.exists()
     titles = [one.title for one in outbox.pending(town.ledgers["guard"], 100)]
     assert any(first.path.stem in title for title in titles)
+
+
+def test_a_folder_that_cannot_be_shipped_keeps_no_other_from_it(town: Observatory) -> None:
+    town.said(NOW - DAY, 3)
+    town.close_journals()
+    broken = town.folder / "journal" / "another"
+    broken.mkdir()
+    (broken / ".folder-id").touch()
+    with pytest.raises(StackError, match="journal another"):
+        ship(town.settings, town.config)
+    assert len(list(Shipped(Lake(town.settings.lake_uri)).replied(NAME, NOW - 2 * DAY, NOW))) == 3
 
 
 def test_the_shipper_goes_on_when_the_ledger_is_back(town: Observatory, caplog: pytest.LogCaptureFixture) -> None:
