@@ -84,6 +84,30 @@ def not_followed(plan: ReleasePlan, living: tuple[ReplicaState, ...], defaults: 
     )
 
 
+def replica_lost(state: ReplicaState, defaults: Defaults, at: datetime) -> OutboxEvent:
+    """A replica that said nothing for long and did not leave; once for its models together, on the day it fell silent."""
+    return alert(
+        key=["replica_lost", state.replica, state.at.date().isoformat()],
+        level="warning",
+        model=state.model,
+        title=f"replica {state.replica} is silent",
+        body=AlertBody(
+            what="It reported no more and did not say that it leaves: it died, or does not reach the ledger.",
+            evidence={
+                "replica": state.replica,
+                "url": state.url,
+                "revision": state.revision,
+                "last": state.at.isoformat(),
+            },
+            done="nothing waits for it: plans count as served without it",
+            owner=defaults.owners.deploy,
+            next="Start it again, or see whether it reaches the ledger. Where it was taken away on purpose there is nothing to do.",
+            link=_command(state.model),
+        ),
+        at=at,
+    )
+
+
 def champion_refused(plan: ReleasePlan, trip: Trip, defaults: Defaults, at: datetime) -> OutboxEvent:
     """A replica cannot serve what the plan says answers; the version before it, or the rules, answer there."""
     return alert(

@@ -24,7 +24,7 @@ from guard.decide import canary_fell, decide
 from guard.expiry import asked_besides, close_dead
 from guard.lease import Leadership
 from guard.outbox import ACTOR, Courier, Delivery
-from guard.readback import champion_trips, other_trips, read_back
+from guard.readback import champion_trips, lost_replicas, other_trips, read_back
 from guard.rollout import Hand, carry_out
 from guard.watch import View, Watch, look, restored
 from records import GuardVerdict, Ruling, utc_now
@@ -93,6 +93,7 @@ class Guard:
             return
         champion_trips(hand, watch, view)
         other_trips(hand, watch, view)
+        lost_replicas(hand, watch, view)
         read_back(hand, watch, view)
 
     def _ruled(self, hand: Hand, watch: Watch, view: View, verdict: GuardVerdict) -> Ruling | None:

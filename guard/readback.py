@@ -50,6 +50,12 @@ def other_trips(hand: Hand, watch: Watch, view: View) -> None:
             tell_once(hand, watch, alerts.features_refused(trip, hand.defaults, view.seen.at))
 
 
+def lost_replicas(hand: Hand, watch: Watch, view: View) -> None:
+    """Tells of replicas that fell silent without leaving, which nobody waits for any more."""
+    for state in view.lost:
+        tell_once(hand, watch, alerts.replica_lost(state, hand.defaults, view.seen.at))
+
+
 def _over(incident: Incident, watch: Watch, view: View) -> datetime | None:
     """When an incident was over; None while it goes on."""
     if incident.decided_at is not None:

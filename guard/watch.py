@@ -49,7 +49,8 @@ class View:
 
     seen: Seen
     replicas: tuple[ReplicaState, ...]
-    known_replicas: int  # that ever reported
+    known_replicas: int  # that reported and did not leave
+    lost: tuple[ReplicaState, ...] = ()  # of these, those that are silent for longer than they may serve a canary
 
     @property
     def plan(self) -> ReleasePlan:
@@ -81,7 +82,8 @@ def look(ledger: Ledger, ring: Ring, watch: Watch, at: datetime, alive_seconds: 
     confirmed = confirms(plan, living)
     _settle(watch, plan, rows, confirmed, at)
     trips = tuple(counters.trips(ledger, watch.model, since=plan.rollout_started_at or plan.created_at))
-    return View(Seen(plan, rows, trips, confirmed, watch.ratio_from, at), living, len(states))
+    lost = tuple(state for state in states if state not in living)
+    return View(Seen(plan, rows, trips, confirmed, watch.ratio_from, at), living, len(states), lost)
 
 
 def confirms(plan: ReleasePlan, living: tuple[ReplicaState, ...]) -> bool:

@@ -50,6 +50,7 @@ class Reporter:
         self._link, self._journal, self._metrics = link, journal, metrics
         self._trips: deque[Trip] = deque(maxlen=WAITING_TRIPS)
         self._states: dict[str, ReplicaState] = {}  # the newest of each model
+        self._replica = ""  # that said something
         self._away = False
         self._stop = threading.Event()
         self.thread = threading.Thread(target=self._run, name="reporter", daemon=True)
@@ -58,19 +59,27 @@ class Reporter:
         self._trips.append(trip)
 
     def state(self, state: ReplicaState) -> None:
-        self._states[state.model] = state
+        self._states[state.model], self._replica = state, state.replica
 
     def close(self) -> None:
-        """Tells what is left, once."""
+        """Tells what is left, once, and that this replica leaves."""
         self._stop.set()
         if self.thread.ident is not None:
             self.thread.join()
         if not self._away:  # nobody waits at the end for a ledger that is not there
             self._tell()
+        if self._replica and not self._away:
+            self._leave()
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_SECONDS):
             self._tell()
+
+    def _leave(self) -> None:
+        try:
+            counters.forget_replica(self._link.ledger(), self._replica, self._replica)
+        except LedgerError as error:
+            log.warning("not told that %s leaves: %s", self._replica, error)
 
     def _tell(self) -> None:
         try:

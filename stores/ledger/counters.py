@@ -94,6 +94,12 @@ def report_replica(ledger: Ledger, state: ReplicaState, actor: str = "serving") 
         transaction.execute(insert.on_conflict_do_update(index_elements=["replica", "model"], set_=fresh))
 
 
+def forget_replica(ledger: Ledger, replica: str, actor: str = "serving") -> None:
+    """Takes back what a replica said, because it leaves: nobody waits for it, and nobody misses it."""
+    with ledger.write(actor) as transaction:
+        transaction.execute(sa.delete(t.replicas).where(t.replicas.c.replica == replica))
+
+
 def replicas(ledger: Ledger, model: str, since: datetime | None = None) -> list[ReplicaState]:
     """What each replica said last about a model (those that said something since then)."""
     query = sa.select(t.replicas.c.payload).where(t.replicas.c.model == model).order_by(t.replicas.c.replica)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from checks import plans as moves
 from guard.watch import confirms, wrong_arms
 from records import Incident, ReplicaState, utc_now
-from stores.ledger import incidents, outbox
+from stores.ledger import counters, incidents, outbox
 from tests.checks.test_judge import plan_at
 from tests.checks.traffic import live
 from tests.guard.test_rollout import content, promoted, traffic
@@ -179,6 +179,28 @@ def test_in_rules_mode_no_arm_is_asked_for() -> None:
     state = ReplicaState(replica="r", model=MODEL, revision=plan.revision, loaded={}, at=NOON)
     assert wrong_arms(plan, state) == []
     assert confirms(plan, (state,))
+
+
+def test_a_replica_that_falls_silent_is_not_waited_for_and_told_of_once(town: Town) -> None:
+    taken_back(town)
+    long_ago = utc_now() - timedelta(minutes=3)
+    town.follow("replica-2", revision=town.plan().revision - 1, at=long_ago)
+    guard = town.guard(config(readback_seconds=0.0), holder="guard-1")
+    town.follow("replica-1")
+    for _ in range(2):
+        guard.tick()
+    assert town.incidents()[0].restored_at is not None
+    [told] = [one for one in outbox.pending(town.ledgers["guard"], 100) if "replica" in one.title]
+    assert (told.title, told.level) == ("replica replica-2 is silent", "warning")
+
+
+def test_a_replica_that_left_is_neither_waited_for_nor_missed(town: Town) -> None:
+    taken_back(town)
+    town.follow("replica-1")
+    counters.forget_replica(town.ledgers["serving"], "replica-2")  # fewer workers than before
+    town.guard(config(readback_seconds=0.0), holder="guard-1").tick()
+    assert town.incidents()[0].restored_at is not None
+    assert [one.title for one in outbox.pending(town.ledgers["guard"], 100) if "replica" in one.title] == []
 
 
 def test_a_replica_whose_disk_is_full_is_told_of_once(town: Town) -> None:

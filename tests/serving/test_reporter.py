@@ -49,6 +49,7 @@ def test_what_could_not_be_told_is_told_later_and_once(tmp_path: Path, link: Lin
     assert [one.id for one in counters.trips(reader, MODEL)] == ["0000", "0001", "0002"]
     assert [one.revision for one in counters.replicas(reader, MODEL)] == [2]
     reporter.close()
+    assert counters.replicas(reader, MODEL) == []  # it said that it leaves: nobody waits for it, nobody misses it
     reader.close()
 
 
