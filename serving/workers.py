@@ -29,7 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LOOK_SECONDS = 0.05
 MOST_DEATHS, WINDOW_SECONDS = 8, 60.0  # of one worker; then something is wrong that starting again does not mend
 MOST_WAIT_SECONDS = 5.0
-HOPELESS = ConfigError([]).exit_code  # starting again does not mend a configuration
+HOPELESS = ConfigError([]).exit_code  # starting again does not mend a configuration that nobody ever served by
+SETTLED_SECONDS = 30.0  # a set that is older served by its configuration; what is refused now may be half written
 
 
 class Slot:
@@ -61,6 +62,7 @@ class Workers:
     def __init__(self, names: tuple[str, ...], listener: socket.socket, grpc_port: int | None, drain: float) -> None:
         self.slots = [Slot(name) for name in names]
         self.leaving = False
+        self._settled = time.monotonic() + SETTLED_SECONDS
         self._listener, self._grpc_port, self._drain = listener, grpc_port, drain
 
     def run(self) -> None:
@@ -79,9 +81,7 @@ class Workers:
         """Starts what is due; why to give up, or nothing."""
         now = time.monotonic()
         if slot.process is None:
-            if now >= slot.due:
-                self._start(slot)
-            return ""
+            return self._due(slot, now)
         code = slot.process.poll()
         if code is None:
             return ""
@@ -89,10 +89,23 @@ class Workers:
         if code == 0:
             log.warning("worker %s was told to leave and has left; another one takes its place", slot.replica)
             return ""
-        if code == HOPELESS:
+        if code == HOPELESS and now < self._settled:
             return f"{slot.replica} refused its configuration, as it says above"
+        return self._again(slot, now, f"died ({_how(code)})")
+
+    def _due(self, slot: Slot, now: float) -> str:
+        """Starts it when its time has come; why to give up, or nothing."""
+        try:
+            if now >= slot.due:
+                self._start(slot)
+        except OSError as error:  # no memory or no process left; the others go on
+            return self._again(slot, now, f"was not started ({error})")
+        return ""
+
+    def _again(self, slot: Slot, now: float, why: str) -> str:
+        """Notes a death; why to give up, or nothing."""
         wait = slot.died(now)
-        log.error("worker %s died (%s); starting again in %g s", slot.replica, _how(code), wait)
+        log.error("worker %s %s; starting again in %g s", slot.replica, why, wait)
         return f"{slot.replica} died {MOST_DEATHS} times within {WINDOW_SECONDS:g} s" if slot.keeps_dying else ""
 
     def _start(self, slot: Slot) -> None:
@@ -100,14 +113,19 @@ class Workers:
         line, slot.lifeline = os.pipe()
         numbers = [str(self._listener.fileno()), str(line), str(self._grpc_port or "")]
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
-        slot.process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "serving.worker", *numbers, *others],
-            env={**os.environ, "GROWNET_REPLICA": slot.replica, "PYTHONPATH": path},
-            pass_fds=(self._listener.fileno(), line),
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C reaches the supervisor alone
-        )
-        os.close(line)
+        try:
+            slot.process = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-m", "serving.worker", *numbers, *others],
+                env={**os.environ, "GROWNET_REPLICA": slot.replica, "PYTHONPATH": path},
+                pass_fds=(self._listener.fileno(), line),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C reaches the supervisor alone
+            )
+        except OSError:
+            os.close(slot.lifeline)
+            raise
+        finally:
+            os.close(line)
         log.info("worker %s is process %d", slot.replica, slot.process.pid)
 
     def _forget(self, slot: Slot) -> None:
@@ -148,6 +166,8 @@ def supervise(
         raise UsageError("--grpc-port", expected="a port that all workers can share", got=0)
     start_logging()
     limits = config.defaults.service
+    if grpc_port:
+        listen(address[0], grpc_port).close()  # nobody is there: workers could share it with a stranger of this user
     with listen(*address) as listener:
         workers = Workers(names, listener, grpc_port, limits.drain_lag_seconds + limits.drain_seconds + MARGIN_SECONDS)
         log.info("%d workers of %s serve on %s", count, settings.replica, url(listener, settings))

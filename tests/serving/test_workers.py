@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from checks.prediction_ids import parse
 from errors import ConfigError, StackError, UsageError
-from serving.workers import Slot, supervise
+from serving.workers import Slot, Workers, supervise
 from stores.segments import segments
 from tests.serving.town import NAME, ROOT, Server, Town, wait_for
 
@@ -184,6 +185,39 @@ def test_what_cannot_be_a_set_is_refused(town: Town) -> None:
         supervise(town.settings, town.config, 2, ("127.0.0.1", 0), grpc_port=0)
     with pytest.raises(StackError, match="free address"):
         supervise(town.settings, town.config, 2, ("203.0.113.1", 0))
+
+
+@pytest.fixture
+def lone() -> Iterator[Workers]:
+    """A set of one that was not started."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield Workers(("replica-1-1",), listener, None, 1.0)
+
+
+def test_a_configuration_refused_later_or_a_process_that_cannot_start_is_a_death_and_no_end_of_the_set(
+    lone: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked() -> str:
+        """A start, and what is thought of its end."""
+        slot.due = 0.0
+        assert lone._look(slot) == ""
+        if slot.process is None:
+            return ""
+        slot.process.wait()
+        return lone._look(slot)
+
+    [slot], refusing = lone.slots, tmp_path / "refusing"
+    refusing.write_text(f"#!/bin/sh\nexit {ConfigError([]).exit_code}\n")
+    refusing.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(refusing))
+    assert "refused its configuration" in looked()
+    lone._settled = 0.0  # the set has served for long: a certificate is being replaced, say
+    assert (looked(), len(slot.deaths)) == ("", 1)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+    open_files = len(list(Path("/proc/self/fd").iterdir()))
+    assert (looked(), len(slot.deaths)) == ("", 2)
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_files
+    assert slot.due > time.monotonic()
 
 
 def test_who_dies_again_and_again_waits_longer_and_is_given_up() -> None:
