@@ -61,5 +61,8 @@ class Shelf:
     def _look(self, prediction_id: str) -> Found | None:
         from stores.shipped import shipped_to  # noqa: PLC0415 - heavy: only a replica that needs it pays
 
-        lines = [*shipped_to(self._uri).about(prediction_id), *about(self._folder, prediction_id)]
+        shipped = shipped_to(self._uri)
+        if not shipped.begun:  # the answer is not here any more, so it was shipped: that lake is not there
+            raise NotFound("shipped answers", expected="the lake they went to", got="none")
+        lines = [*shipped.about(prediction_id), *about(self._folder, prediction_id)]
         return joined(lines).get(prediction_id)

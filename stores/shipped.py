@@ -58,6 +58,11 @@ class Shipped:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything was shipped; also False while the folder of the lake is not mounted."""
+        return self._lake.exists(ANSWERS)
+
     def about(self, prediction_id: str) -> list[Entry]:
         """The answer, the score beside it and all feedback, as far as they were shipped.
 

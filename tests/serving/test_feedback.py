@@ -13,7 +13,7 @@ from serving.quota import Quota
 from serving.wire import Refusal
 from stores.lake import Lake
 from stores.lookup import Located
-from stores.segments import Place, closed
+from stores.segments import Place, closed, segments
 from stores.shipping import clear, ship
 from tests.serving.inside import Inside, inside
 from tests.serving.town import NAME, Town, wait_for
@@ -67,19 +67,22 @@ def test_a_malformed_outcome(town: Town, outcome: Any) -> None:
         assert reply["error"]["field"].startswith("$.outcome")
 
 
-def minted(service: Inside, replica: str) -> str:
+def minted(service: Inside, replica: str, minute: int = 29_000_000) -> str:
     house, view = service.service.house, service.desk.view
     assert view is not None
     from serving.answer import Choice
 
     house.replica = replica
-    return house.new_id(view.plan, Choice("rules", None), 29_000_000)
+    return house.new_id(view.plan, Choice("rules", None), minute)
 
 
 def test_an_answer_that_is_in_no_journal_is_unknown(town: Town) -> None:
     with inside(town) as service:
         service.ready()
-        assert give(service, minted(service, "replica-1"))[0] == 404
+        begun = segments(service.service.house.journal.folder)[0].minute
+        assert give(service, minted(service, "replica-1", begun + 2))[0] == 404
+        # of a disk before this one, and nothing was shipped so far
+        assert give(service, minted(service, "replica-1", begun - 2))[0] == 503
 
 
 def test_another_replica_s_answer_is_sent_there(town: Town) -> None:
@@ -217,7 +220,7 @@ def test_while_the_lake_is_away_old_feedback_is_asked_to_come_back(town: Town) -
         assert str(lake) == town.settings.lake_uri
         service.service.house.recent._known.clear()
         lake.rename(away)
-        assert give(service, identity)[0] == 404  # a lake without a journal
+        assert give(service, identity)[0] == 503  # a folder that is not mounted looks like a lake without a journal
         lake.mkdir()
         (lake / "journal_answers").mkdir()
         (lake / "journal_answers" / "_delta_log").mkdir()
