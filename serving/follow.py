@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from contextlib import suppress
 
 import msgspec
@@ -24,6 +24,7 @@ from serving.desk import Desk
 from serving.fresh import Fresh
 from serving.house import House
 from serving.lineage import refuse_unauthorised
+from serving.loader import Loader
 from serving.reporter import Link, Reporter
 from serving.view import Loaded, contents
 from stores.ledger import audit, evidence, plans
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 2.0  # how often a replica says that it is there; the guard counts the living
 AGAIN_SECONDS = 5.0  # until an arm whose bytes were not there is tried again
 REFUSED_SECONDS = 30.0  # until a refused one is
+LONG_SECONDS = 60.0  # after which one that still loads is a trouble, and no reason not to be ready
 LEAVE_SECONDS = 30.0
 NOT_THERE = (NotFound, StackError, OSError)  # worth another try soon
 
@@ -55,6 +57,7 @@ class Follower:
         self._fresh = Fresh(desk.name, door, cache, ring, self._refused_features)
         self._leaving: list[tuple[float, Loaded]] = []
         self._loading: dict[str, Future[Loaded]] = {}
+        self._began: dict[str, float] = {}  # loading; by the monotonic clock
         self._not_before: dict[str, float] = {}
         self._troubles: dict[str, str] = {}  # by what they are about
         self._told: tuple[ReplicaState | None, float] = (None, 0.0)
@@ -74,14 +77,15 @@ class Follower:
         self._fresh.begin(contents(plan))
         self._show()
 
-    def tick(self, link: Link, loader: Executor, reporter: Reporter) -> None:
+    def tick(self, link: Link, loader: Loader, reporter: Reporter) -> None:
         """Asks, loads, shows, tells. Whatever one of them meets, the others are done."""
         self._survive("ledger", lambda: self._ask(link.ledger()))
         self._survive("features", lambda: self._look(link))
         self._survive("arms", lambda: self._load(loader))
         self._survive("view", self._show)
         self._survive("report", lambda: self._tell(reporter))
-        self.ready = self.ready or (self._plan is not None and not self._loading)
+        tried = self._loading.keys() <= self._troubles.keys()  # or hang
+        self.ready = self.ready or (self._plan is not None and tried)
 
     def run(self, stop: threading.Event, seconds: float, tick: Callable[[], None]) -> None:
         """The thread: ticks until told to stop."""
@@ -198,7 +202,7 @@ class Follower:
 
     # ---- the arms --------------------------------------------------------------------------------
 
-    def _load(self, loader: Executor) -> None:
+    def _load(self, loader: Loader) -> None:
         wanted = contents(self._plan) if self._plan is not None else {}
         for content, future in list(self._loading.items()):
             if future.done():
@@ -210,6 +214,9 @@ class Follower:
             due = self._not_before.get(content, 0.0) <= now
             if content not in self._loaded and content not in self._loading and due:
                 self._loading[content] = loader.submit(self._fresh.admit, arm)
+                self._began[content] = now
+            elif content in self._loading and now - self._began[content] > LONG_SECONDS:
+                self._trouble(content, f"{arm.name} has been loading for more than {LONG_SECONDS:g} s")
         unwanted = [content for content in self._loaded if content not in wanted]
         self._drop(unwanted)
         if self._fresh.renew(loader, self._loaded, wanted) or unwanted:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from contextlib import suppress
 
 import msgspec
@@ -20,6 +20,7 @@ from serving import admission
 from serving.admission import Door, alone
 from serving.answer import answer
 from serving.cache import Cache, Room
+from serving.loader import Loader
 from serving.mapped import mapped
 from serving.runner import Failure, attempt
 from serving.view import Loaded
@@ -157,7 +158,7 @@ class Fresh:
                 return new
         return loaded
 
-    def renew(self, loader: Executor, loaded: dict[str, Loaded], wanted: Mapping[str, Arm]) -> bool:
+    def renew(self, loader: Loader, loaded: dict[str, Loaded], wanted: Mapping[str, Arm]) -> bool:
         """Puts what was made into `loaded`, and has made what is due; True when something is other than before."""
         self._troubles = {about: reason for about, reason in self._troubles.items() if about[1] in wanted}
         changed = [

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 from checks.prediction_ids import REPLICA
 from configs.schema import Config, Settings
@@ -22,6 +21,7 @@ from serving.desk import Desk
 from serving.follow import Follower
 from serving.house import House
 from serving.keys import Ring, path_of
+from serving.loader import Loader
 from serving.local import Local
 from serving.reporter import Link, Reporter
 from stores.artifacts import Artifacts
@@ -69,7 +69,7 @@ class Service:
         self.draining = False
         self._stop = threading.Event()
         self._follow_seconds = limits.follow_seconds
-        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
+        self._loader = Loader()
 
     def start(self) -> None:
         """Takes up the cached plans and starts the threads."""
@@ -94,7 +94,7 @@ class Service:
         self.local.close()
         for thread in self.local.threads[:-1]:
             thread.join(timeout=10)
-        self._loader.shutdown(wait=False, cancel_futures=True)  # after those that give it work
+        self._loader.close()  # after those that give it work
         self.reporter.close()
         for desk, follower in zip(self.desks.values(), self.followers, strict=True):
             desk.close()

@@ -307,6 +307,31 @@ def test_a_slow_artifact_does_not_delay_a_rollback(town: Town, monkeypatch: pyte
         free.set()
 
 
+def test_a_version_that_hangs_while_it_loads_keeps_no_replica_from_being_ready(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.follow.LONG_SECONDS", 0.1)
+    monkeypatch.setattr("serving.loader.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("serving.loader.LEAVE_SECONDS", 0.1)
+    canary = town.begin(town.candidate(2)).canary
+    assert canary is not None
+    free, load = threading.Event(), admission.load
+
+    def hang(arm: Arm, door: Any) -> Any:
+        if arm.name == canary.name:
+            free.wait(60)
+        return load(arm, door)
+
+    monkeypatch.setattr("serving.admission.load", hang)
+    try:
+        with inside(town) as service:
+            wait_for(lambda: f"{canary.name} has been loading for more than" in " ".join(service.service.degraded))
+            wait_for(lambda: service.service.ready)
+            assert service.ask(path="v1/predict")["name"] == f"{NAME}-v1"
+    finally:
+        free.set()
+
+
 def test_a_demo_ledger_is_refused_at_the_start(town: Town) -> None:
     with pytest.raises(WrongLedger):
         Service(town.settings.model_copy(update={"demo": True}), town.config)
