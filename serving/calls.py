@@ -75,12 +75,17 @@ class Checks:
         self.places = Places(limits.max_concurrency, limits.retry_after_seconds, shed)
         self._ring, self._max_body = service.ring, limits.max_body_bytes
 
-    def allowed(self, authorization: str, model: str, *scopes: Scope) -> ApiKey:
-        """The API key of a call that may do one of these for its model. Raises Refusal 401 or 403."""
+    def known(self, authorization: str) -> ApiKey:
+        """The API key of a call, whatever it may do. Raises Refusal 401."""
         key = self._ring.find(authorization)
         if key is None:
             error = UsageError("authorization", expected="Bearer and a known API key", got="none, or another")
             raise Refusal(401, error, ((b"www-authenticate", b'Bearer realm="grownet"'),))
+        return key
+
+    def allowed(self, authorization: str, model: str, *scopes: Scope) -> ApiKey:
+        """The API key of a call that may do one of these for its model. Raises Refusal 401 or 403."""
+        key = self.known(authorization)
         if not any(key.may(scope, model) for scope in scopes):
             wanted = f"scope {' or '.join(scopes)} for {model[:64]}"
             raise Refusal(403, RoleRefused(f"API key {key.name}", expected=wanted, got=", ".join(key.scopes)))

@@ -6,7 +6,9 @@ status codes with the same words, never a trace. Started and ended by `serving.r
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -25,11 +27,14 @@ from serving.wire import Refusal
 
 log = logging.getLogger(__name__)
 GRACE_SECONDS = 10.0  # for calls under way at the end
+PATIENT_SECONDS = 10.0  # a worker that is not ready by then takes calls all the same, as over HTTP
+QUIET_SECONDS, MOST_SECONDS = 0.02, 0.3  # without a new call, before the port is closed; how long that is waited for
 CALLS = 4  # times max_concurrency: beyond that a call is refused before its message is read
 CODES = {
     401: grpc.StatusCode.UNAUTHENTICATED,
     403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
+    408: grpc.StatusCode.DEADLINE_EXCEEDED,
     410: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     422: grpc.StatusCode.INVALID_ARGUMENT,
@@ -67,14 +72,20 @@ class Face:
         self._protocol, self._house = protocol, house
         self._address, self._shared, self._certificate = address, shared, certificate
         self._server: grpc.aio.Server | None = None
+        self._came = 0  # calls so far
+        self._leaving: asyncio.Event | None = None  # set once the clients are told to go elsewhere
 
     async def start(self) -> None:
-        """Raises StackError when the address is taken."""
+        """One of several listens when it is ready: siblings answer until then. Raises StackError when the address is taken."""
+        if self._shared:
+            await _until(lambda: self._protocol.ready, PATIENT_SECONDS)
         limits, (host, port) = self._house.limits, self._address
         server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", limits.max_body_bytes),
                 ("grpc.max_concurrent_streams", limits.max_concurrency),  # of one connection
+                ("grpc.max_allowed_incoming_connections", limits.max_connections),
+                ("grpc.server_handshake_timeout_ms", int(limits.header_seconds * 1000)),
                 ("grpc.max_connection_idle_ms", int(limits.idle_seconds * 1000)),
                 ("grpc.so_reuseport", int(self._shared)),
                 ("grpc.compression_enabled_algorithms_bitset", 1),  # none: a packed message could be far larger
@@ -93,9 +104,21 @@ class Face:
         log.info("replica %s answers gRPC on %s:%d", self._house.replica, host, bound)
 
     async def stop(self) -> None:
-        """Takes no more calls and waits for those under way."""
-        if self._server is not None:
-            await self._server.stop(GRACE_SECONDS)
+        """Takes no more calls and waits for those under way.
+
+        gRPC cancels what came and was not taken up yet. So replies are held back for a moment, in which who waits for one
+        asks nothing more, and leave once clients know that this connection has ended.
+        """
+        if self._server is None:
+            return
+        self._leaving, deadline, seen = asyncio.Event(), time.monotonic() + MOST_SECONDS, -1
+        while seen != self._came and time.monotonic() < deadline:
+            seen = self._came
+            await asyncio.sleep(QUIET_SECONDS)
+        ending = asyncio.ensure_future(self._server.stop(GRACE_SECONDS))
+        await asyncio.sleep(QUIET_SECONDS)
+        self._leaving.set()
+        await ending
 
     def _bound(self, server: grpc.aio.Server, address: str) -> int:
         """The port. Raises RuntimeError, as grpc does."""
@@ -108,15 +131,22 @@ class Face:
             "ServerLive": self._live, "ServerReady": self._ready, "ServerMetadata": self._about,
             "ModelReady": self._model_ready, "ModelMetadata": self._metadata, "ModelInfer": self._infer,
         }  # fmt: skip
-        return {name: grpc.unary_unary_rpc_method_handler(self._edge(name, verb)) for name, verb in verbs.items()}
+        return {name: grpc.stream_unary_rpc_method_handler(self._edge(name, verb)) for name, verb in verbs.items()}
 
-    def _edge(self, name: str, verb: Verb) -> Callable[[bytes, Any], Awaitable[bytes]]:
-        """The handler of a verb, from bytes to bytes; what goes wrong in it becomes a status."""
-        message = TYPES[f"{name}Request"]
+    def _edge(self, name: str, verb: Verb) -> Callable[[Any, Any], Awaitable[bytes]]:
+        """The handler of a verb; what goes wrong in it becomes a status. It reads the one message itself: gRPC's own way
+        waits for it without end, and for a stranger's too."""
+        message, checks = TYPES[f"{name}Request"], self._protocol.checks
 
-        async def handle(data: bytes, context: Any) -> bytes:
+        async def handle(_: Any, context: Any) -> bytes:
+            self._came += 1
             try:
-                reply = await verb(_parsed(message, data), _caller(context))
+                caller = _caller(context)
+                if name == "ModelInfer":
+                    checks.known(caller.authorization)
+                with checks.patience:
+                    data = await context.read()
+                reply = await verb(_parsed(message, data), caller)
             except Refusal as error:
                 refusal = error
             except GrownetError as error:
@@ -126,14 +156,20 @@ class Face:
                 refusal = FAILED
             else:
                 self._house.metrics.count("replies", f"grpc_{name}", "OK")
+                await self._held()
                 return reply.SerializeToString()  # type: ignore[no-any-return]  # classes made at run time
             code = CODES.get(refusal.status, grpc.StatusCode.INTERNAL)
             self._house.metrics.count("replies", f"grpc_{name}", code.name)
             more = tuple((key.decode(), value.decode()) for key, value in refusal.headers if key == b"retry-after")
+            await self._held()
             await context.abort(code, str(refusal.error), more)
             raise AssertionError(code)  # abort raises
 
         return handle
+
+    async def _held(self) -> None:
+        if self._leaving is not None:
+            await self._leaving.wait()
 
     async def _live(self, _: Any, __: Caller) -> Any:
         return TYPES["ServerLiveResponse"](live=self._protocol.live)
@@ -191,7 +227,15 @@ def _credentials(certificate: Certificate) -> grpc.ServerCredentials:
     return grpc.dynamic_ssl_server_credentials(made(seen), changed, seen.client_ca is not None)
 
 
-def _parsed(message: Any, data: bytes) -> Any:
+async def _until(true: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not true() and time.monotonic() < deadline:
+        await asyncio.sleep(QUIET_SECONDS)
+
+
+def _parsed(message: Any, data: Any) -> Any:
+    if data is grpc.aio.EOF:
+        raise InputError("message", expected=message.DESCRIPTOR.name, got="none")
     try:
         return message.FromString(data)
     except DecodeError as error:

@@ -17,7 +17,7 @@ from errors import NotFound
 from serving.calls import Checks
 from serving.predict import predict
 from serving.service import Service
-from serving.tensors import OUTPUTS, Field, Form, Tensor, outputs
+from serving.tensors import OUTPUTS, Field, Form, Tensor, outputs, refuse_unknown
 from serving.view import View
 from serving.wire import Refusal
 
@@ -66,7 +66,7 @@ class Protocol:
     """What the protocol says of one replica."""
 
     def __init__(self, service: Service, checks: Checks) -> None:
-        self._service, self._checks = service, checks
+        self._service, self.checks = service, checks
         self._forms: dict[str, Form] = {}
 
     @property
@@ -95,7 +95,7 @@ class Protocol:
             Refusal: 401, 403, and 404 for a version that cannot be asked for.
             NotFound: for an unknown model.
         """
-        self._checks.allowed(authorization, model, "predict", "read")
+        self.checks.allowed(authorization, model, "predict", "read")
         view = self._service.desk(model).view
         versions = _versions(view)
         if version is not None and str(version) not in versions:
@@ -114,11 +114,12 @@ class Protocol:
         Raises:
             Refusal, NotFound, InputError: as `POST /MODEL/predict`.
         """
-        key = self._checks.allowed(asked.authorization, asked.model, "predict")
+        key = self.checks.allowed(asked.authorization, asked.model, "predict")
         desk = self._service.desk(asked.model)
-        when = self._checks.event_time(asked.event_time, key, asked.model)
+        when = self.checks.event_time(asked.event_time, key, asked.model)
+        refuse_unknown(asked.wanted)  # before anything is answered and written down
         requests = self.form(asked.model).requests(asked.tensors, desk.config.serving.max_batch_rows)
-        with self._checks.places:
+        with self.checks.places:
             replies = await predict(self._service.house, desk, requests, when, asked.version)
         versions = {reply.version for reply in replies}
         return Inferred(str(versions.pop()) if len(versions) == 1 else "", outputs(replies, asked.wanted))

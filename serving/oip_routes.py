@@ -7,6 +7,7 @@ Routed by `serving.rest`. With raw tensors the header `inference-header-content-
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from serving.tensors import Tensor, pack
 from serving.wire import decode
 
 HEAD = b"inference-header-content-length"
+DIGITS = re.compile(r"^\d{1,12}$", re.ASCII)
 Size = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 encode = msgspec.json.Encoder().encode
 
@@ -127,7 +129,7 @@ def _parts(body: bytes, length: str) -> tuple[Inference, bytes]:
     """The JSON of a body, and the raw tensors behind it."""
     if not length:
         return decode(INFERENCE, body), b""
-    if not (length.isdecimal() and int(length) <= len(body)):
+    if not (DIGITS.match(length) and int(length) <= len(body)):
         raise InputError(HEAD.decode(), expected=f"0 to {len(body)}, the length of the JSON", got=length[:32])
     end = int(length)
     return decode(INFERENCE, body[:end]), body[end:]

@@ -76,17 +76,19 @@ class Form:
         return convert(built, self._many, "$.requests")  # type: ignore[no-any-return]  # as above
 
 
+def refuse_unknown(wanted: Sequence[str]) -> None:
+    """Raises InputError for a name that is no output, and for one more than once: a small call could ask for any amount."""
+    unknown = [name for name in wanted if name not in MAKERS]
+    if unknown or len(set(wanted)) < len(wanted):
+        known = f"each of {', '.join(MAKERS)} at most once"
+        raise InputError("outputs", expected=known, got=unknown[0][:64] if unknown else "one more than once")
+
+
 def outputs(replies: Sequence[Reply], wanted: Sequence[str]) -> list[Tensor]:
     """The outputs of these names, or all, in the order they were asked for.
 
     Items and scores of a row are padded at the end to those of the longest; `count` says how many there are.
-
-    Raises:
-        InputError: for a name that is none.
     """
-    unknown = [name for name in wanted if name not in MAKERS]
-    if unknown:
-        raise InputError("outputs", expected=f"some of {', '.join(MAKERS)}", got=unknown[0][:64])
     width = max(map(_count, replies))
     return [_output(OUTPUTS[name], replies, width) for name in wanted or MAKERS]
 
@@ -166,7 +168,7 @@ def _rows(tensors: Sequence[Tensor], most: int) -> int:
         )
     sizes = {tensor.shape[0] if tensor.shape else 0 for tensor in tensors}
     if len(sizes) > 1:
-        raise InputError("inputs", expected="the same first dimension in all", got=sorted(sizes))
+        raise InputError("inputs", expected="the same first dimension in all", got=sorted(sizes)[:4])
     rows = sizes.pop()
     if not 1 <= rows <= most:
         raise InputError("inputs", expected=f"1 to {most} requests", got=rows)

@@ -206,14 +206,18 @@ def test_wrong_tensors_name_the_field(
 
 
 @BOTH
-def test_rows_must_agree_and_outputs_must_be_known(clients: Clients, key: str, kind: str) -> None:
+def test_rows_must_agree_and_outputs_must_be_known(server: Server, clients: Clients, key: str, kind: str) -> None:
     client, one = clients[kind], texts(kind, "customer", "4")
     two = tensor(kind, "k", np.array([1, 2], np.int64), "INT64")
     assert "the same first dimension" in refused(lambda: client.infer(NAME, [one, two], headers=headers(key)))[1]
     assert "at most once" in refused(lambda: client.infer(NAME, [one, one], headers=headers(key)))[1]
     assert "at least one tensor" in refused(lambda: client.infer(NAME, [], headers=headers(key)))[1]
     wanted = [KINDS[kind].InferRequestedOutput("colour")]
+    before = journalled(server)
     assert "got colour" in refused(lambda: client.infer(NAME, [one], outputs=wanted, headers=headers(key)))[1]
+    twice = [KINDS[kind].InferRequestedOutput("decision")] * 2  # or a thousand times
+    assert "at most once" in refused(lambda: client.infer(NAME, [one], outputs=twice, headers=headers(key)))[1]
+    assert journalled(server) == before
 
 
 @BOTH
@@ -266,6 +270,7 @@ def test_too_large_and_packed_bodies_are_refused(clients: Clients, key: str, kin
         (b'{"inputs": [{"name": "k", "shape": [1], "datatype": "COLOUR", "parameters": {"binary_data_size": 0}}]}', None, "got COLOUR"),
         (b'{"inputs": []}', "99", "0 to 14"),
         (b'{"inputs": []}', "-3", "0 to 14"),
+        (b'{"inputs": []}', "9" * 5000, "0 to 14"),
         (b'{"inputs": []}1234', "14", "0 bytes behind the JSON"),
     ],
 )  # fmt: skip
@@ -297,12 +302,12 @@ def test_paths_and_methods_over_http(server: Server, key: str) -> None:
 def test_what_is_no_message_and_no_verb_over_grpc(server: Server, key: str) -> None:
     with grpc.insecure_channel(grpc_address(server)) as channel:
         for path, sent, code in (
-            ("/inference.GRPCInferenceService/ModelInfer", b"\xff\xff\xff", grpc.StatusCode.INVALID_ARGUMENT),
-            ("/inference.GRPCInferenceService/ModelInfer", b"", grpc.StatusCode.UNAUTHENTICATED),
-            ("/inference.GRPCInferenceService/Explode", b"", grpc.StatusCode.UNIMPLEMENTED),
+            ("ModelInfer", b"\xff\xff\xff", grpc.StatusCode.INVALID_ARGUMENT),
+            ("ModelInfer", b"", grpc.StatusCode.NOT_FOUND),
+            ("Explode", b"", grpc.StatusCode.UNIMPLEMENTED),
         ):
             with pytest.raises(grpc.RpcError) as caught:
-                channel.unary_unary(path)(sent)
+                channel.unary_unary(f"/inference.GRPCInferenceService/{path}")(sent, metadata=[*headers(key).items()])
             assert caught.value.code() == code
     assert 'route="grpc_ModelInfer",status="INVALID_ARGUMENT"' in server.http.get("/metrics").text
 
