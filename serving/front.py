@@ -52,7 +52,7 @@ class Doors:
 
 
 class Front(uvicorn.Server):
-    """The server of one replica. `failed` is True when the service did not start."""
+    """The server of one replica. `failed` is True when the service did not start, or did not end well."""
 
     def __init__(self, app: Any, service: Service, doors: Doors) -> None:
         limits = service.house.limits
@@ -126,6 +126,7 @@ class Front(uvicorn.Server):
         self._cut_off()
         if not self.force_exit:
             await self.lifespan.shutdown()
+            self.failed = self.lifespan.should_exit  # the log has why
 
     async def _open_when_ready(self) -> None:
         await self._until(lambda: self._service.ready, PATIENT_SECONDS)

@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import NamedTuple
 
 from prometheus_client import ProcessCollector
@@ -75,10 +76,17 @@ def _of_journal(house: House) -> Iterator[Metric]:
     full = "1 while entries find no room; 0.5 while there is only what the reserve left."
     yield GaugeMetricFamily("grownet_journal_full", full, value=1.0 if journal.full else 0.5 if journal.low else 0.0)
     found = segments(journal.folder)
-    size = sum(one.path.stat().st_size for one in found if one.path.exists())
+    size = sum(_size(one.path) for one in found)
     yield GaugeMetricFamily("grownet_journal_kept_bytes", "In this replica's segments, shipped or not.", value=size)
     oldest = max(0.0, time.time() - found[0].minute * 60) if found else 0.0
     yield GaugeMetricFamily("grownet_journal_oldest_seconds", "Age of the oldest segment here.", value=oldest)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # shipped and cleared this moment
+        return 0
 
 
 def _numbers(service: Service, outside: Outside) -> Iterator[Metric]:

@@ -200,10 +200,12 @@ class App:
             return await send({"type": "lifespan.startup.failed", "message": ""})
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        for face in self.faces:
-            await face.stop()
-        await self._edge.siblings.close()
-        await asyncio.to_thread(self._service.close)
+        try:
+            for face in self.faces:
+                await face.stop()
+            await self._edge.siblings.close()
+        finally:
+            await asyncio.to_thread(self._service.close)
         return await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -103,7 +103,9 @@ def _run(service: Service, doors: Doors, siblings: Siblings, grpc: tuple[str, in
     if access is not None:
         access.close()
     if front.failed:
-        raise StackError(f"replica {service.house.replica}", expected="to start", got="what the log says above")
+        raise StackError(
+            f"replica {service.house.replica}", expected="to start, and to end", got="what the log says above"
+        )
 
 
 def start_logging() -> None:

@@ -39,7 +39,7 @@ class Certificate:
         self._stamps = self._seen()
         try:
             self.context = _context()
-            self.context.load_cert_chain(cert, key)
+            self.context.load_cert_chain(cert, key, _unasked)
             if client_ca is not None:
                 self.context.load_verify_locations(client_ca)
                 self.context.verify_mode = ssl.CERT_REQUIRED
@@ -56,8 +56,8 @@ class Certificate:
             return
         self._stamps = stamps
         try:
-            _context().load_cert_chain(self._cert, self._key)  # first where it can do no harm
-            self.context.load_cert_chain(self._cert, self._key)
+            _context().load_cert_chain(self._cert, self._key, _unasked)  # first where it can do no harm
+            self.context.load_cert_chain(self._cert, self._key, _unasked)
             self.pem = self._read()
         except (OSError, ssl.SSLError) as error:
             log.error("TLS certificate %s not taken up, the old one stays: %s", self._cert, error)
@@ -82,6 +82,11 @@ def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def _unasked() -> str:
+    """For a key that is encrypted: OpenSSL would ask for its password at the terminal, and the loop would wait for it."""
+    raise ssl.SSLError("the key is encrypted; give it without a password, readable by this user only")
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from serving.calls import Message
+from serving.rest import App
+from serving.service import Service
 from tests.serving.inside import inside
 from tests.serving.town import NAME, Town
 
@@ -16,3 +24,28 @@ def test_a_model_that_is_switched_off_is_not_served_and_says_so(town: Town) -> N
     assert status == 404
     assert "switched off" in str(reply)
     assert f"enabled: true in configs/{NAME}.yaml" in str(reply)
+
+
+def test_a_protocol_that_does_not_end_well_leaves_no_service_open(town: Town) -> None:
+    class Stuck:
+        async def start(self) -> None: ...
+
+        async def stop(self) -> None:
+            raise OSError("will not end")
+
+    async def lived() -> None:
+        words = iter(["lifespan.startup", "lifespan.shutdown"])
+
+        async def receive() -> Message:
+            return {"type": next(words)}
+
+        async def send(_: Message) -> None: ...
+
+        await app({"type": "lifespan"}, receive, send)
+
+    service = Service(town.settings, town.config)
+    app = App(service)
+    app.faces.append(cast(Any, Stuck()))
+    with pytest.raises(OSError, match="will not end"):
+        asyncio.run(lived())
+    assert not any(thread.is_alive() for thread in (*service.local.threads, service.local.thread))
