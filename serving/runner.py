@@ -18,9 +18,8 @@ from errors import InputError
 
 log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 0.05  # a call slower than this gets a thread beside it
-GLANCE_SECONDS = (
-    0.001  # a call that was briefer than this is waited for: the longest time that model code can hold others up
-)
+# a call is waited for so long when the one before was briefer; compiled code that keeps the interpreter's lock holds all up longer
+GLANCE_SECONDS = 0.001
 
 
 @dataclass(frozen=True)
