@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,6 +32,7 @@ from stores.ledger.signing import Ring
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 2.0  # snapshots come once an hour or so
 AGAIN_SECONDS = 30.0  # until one that could not be loaded is tried again
+LONG_SECONDS = 120.0  # after which one that still loads is told of, and a newer one is loaded beside it
 Report = Callable[[str], None]  # tells the guard why a snapshot was refused
 
 
@@ -94,6 +96,14 @@ def renewed(loaded: Loaded, arm: Arm, record: Refreshed, door: Door) -> Loaded:
     return found
 
 
+class Renewing(NamedTuple):
+    """A snapshot on its way into what is loaded."""
+
+    record: Refreshed
+    future: Future[Loaded]
+    began: float  # monotonic
+
+
 class Fresh:
     """The newest believed snapshot of each version of one model, and its way into what is loaded."""
 
@@ -103,7 +113,7 @@ class Fresh:
         self._used: dict[
             str, Refreshed
         ] = {}  # the last that each answered with: the newest may be one that cannot be used
-        self._renewing: dict[str, tuple[Refreshed, Future[Loaded]]] = {}
+        self._renewing: dict[str, Renewing] = {}
         self._not_before: dict[str, float] = {}
         self._looked = float("-inf")
         self._troubles: dict[tuple[str, str], str] = {}  # by step ("believe" or "load") and artifact
@@ -161,16 +171,25 @@ class Fresh:
     def renew(self, loader: Loader, loaded: dict[str, Loaded], wanted: Mapping[str, Arm]) -> bool:
         """Puts what was made into `loaded`, and has made what is due; True when something is other than before."""
         self._troubles = {about: reason for about, reason in self._troubles.items() if about[1] in wanted}
-        changed = [
-            self._settle(content, loaded) for content, (_, future) in list(self._renewing.items()) if future.done()
-        ]
+        changed = [self._settle(content, loaded) for content, one in list(self._renewing.items()) if one.future.done()]
         now = time.monotonic()
         for content, record in self._known.items():
             arm, one = wanted.get(content), loaded.get(content)
-            due = self._not_before.get(content, 0.0) <= now and content not in self._renewing
+            due = self._not_before.get(content, 0.0) <= now and not self._under_way(content, record, now)
             if arm is not None and one is not None and one.refresh < record.number and due:
-                self._renewing[content] = record, loader.submit(renewed, one, arm, record, self._door)
+                future = loader.submit(renewed, one, arm, record, self._door)
+                self._renewing[content] = Renewing(record, future, now)
         return any(changed)
+
+    def _under_way(self, content: str, record: Refreshed, now: float) -> bool:
+        """Whether a snapshot must wait for the one that is loaded now; not for one that hangs, which is told of."""
+        at_work = self._renewing.get(content)
+        if at_work is None or now - at_work.began <= LONG_SECONDS:
+            return at_work is not None
+        number = at_work.record.number
+        reason = f"features, refresh {number}, have been loading for more than {LONG_SECONDS:g} s"
+        self._trouble("load", content, reason, refused=True)
+        return record.number <= number
 
     def _consider(self, record: Refreshed, arm: Arm) -> None:
         seen = self._known.get(record.artifact)
@@ -200,7 +219,7 @@ class Fresh:
 
     def _settle(self, content: str, loaded: dict[str, Loaded]) -> bool:
         """Takes what was made for a version that is still loaded as it was, or notes why nothing was made."""
-        record, future = self._renewing.pop(content)
+        record, future, _ = self._renewing.pop(content)
         error, before = future.exception(), loaded.get(content)
         if error is None:
             new = future.result()

@@ -16,7 +16,7 @@ from checks import plans as moves
 from errors import AdmissionRefused
 from records import Answer, Arm, Artifact, FeatureSet, Refreshed, Trip, utc_now
 from serving import gauges
-from serving.fresh import believe
+from serving.fresh import believe, renewed
 from stores.ledger import counters, snapshots
 from tasks import operate, trace
 from tests.serving.inside import Inside, inside
@@ -185,6 +185,33 @@ def test_features_the_model_cannot_answer_with_are_refused(market: Market, what:
         assert numbers(service) == everywhere(0)
         assert basket(service)["decision"] == expected
         wait_for(lambda: [trip for trip in trips(market) if said in trip.reason])
+
+
+def test_features_that_hang_the_model_are_told_and_the_next_ones_do_not_wait(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.fresh.LONG_SECONDS", 0.1)
+    monkeypatch.setattr("serving.loader.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("serving.loader.LEAVE_SECONDS", 0.1)
+    free = threading.Event()
+
+    def hang(loaded: Any, arm: Arm, record: Refreshed, door: Any) -> Any:
+        if record.number == 1:
+            free.wait(60)
+        return renewed(loaded, arm, record, door)
+
+    monkeypatch.setattr("serving.fresh.renewed", hang)
+    try:
+        with inside(market) as service:
+            service.ready()
+            refreshed(market)
+            wait_for(lambda: "refresh 1, have been loading for more than" in trouble(service))
+            wait_for(lambda: [trip for trip in trips(market) if "refresh 1, have been" in trip.reason])
+            refreshed(market, "b3", 8)
+            wait_for(lambda: numbers(service) == everywhere(2))
+            wait_for(lambda: not service.service.degraded)
+    finally:
+        free.set()
 
 
 def test_a_restart_with_a_bad_newest_one_goes_on_with_the_last_good_one(market: Market) -> None:
