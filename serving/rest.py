@@ -178,15 +178,15 @@ class App:
         """The whole set's when it comes from outside, this worker's for a sibling."""
         siblings = self._edge.siblings
         others = await siblings.pages(call)
-        own = await asyncio.to_thread(self._page, others)
+        own = await asyncio.to_thread(self._page, call, others)
         return Sent(200, merged([own, *others.values()]) if others else own, TEXT)
 
-    def _page(self, others: dict[str, bytes]) -> bytes:
+    def _page(self, call: Call, others: dict[str, bytes]) -> bytes:
         unlogged = self._edge.access.dropped if self._edge.access else 0
         outside = gauges.Outside(self._checks.places.taken, self._edge.connections(), unlogged)
         now = gauges.metrics(self._service, outside)
         house = self._service.house
-        return house.metrics.page(house.replica, [*now, self._edge.siblings.up(others)])
+        return house.metrics.page(house.replica, [*now, *self._edge.siblings.up(call, others)])
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,12 +82,14 @@ class Siblings:
         found = await asyncio.gather(*(self._page(replica) for replica in self.others))
         return {replica: page for replica, page in zip(self.others, found, strict=True) if page}
 
-    def up(self, answered: Collection[str]) -> Metric:
-        """Who of the set answered, as the one that was asked sees it."""
+    def up(self, call: Call, answered: Collection[str]) -> Iterator[Metric]:
+        """Who of the set answered, as the one that was asked sees it; a sibling asks nobody, so it cannot tell."""
+        if FROM in call.headers:
+            return
         family = GaugeMetricFamily("grownet_worker_up", "1 when this worker of the set answered.", labels=("worker",))
         for replica in (self.replica, *self.others):
             family.add_metric((replica,), float(replica == self.replica or replica in answered))
-        return family
+        yield family
 
     async def close(self) -> None:
         for client in self._clients.values():

@@ -47,8 +47,10 @@ def test_a_sibling_that_is_away_is_told_to_be(tmp_path: Path) -> None:
         assert caught.value.status == 503
         assert (b"retry-after", b"2") in caught.value.headers
         assert await member.pages(call()) == {}
-        up = {sample.labels["worker"]: sample.value for sample in member.up([]).samples}
-        assert up == {"a-1": 1.0, "a-2": 0.0}
+        [told] = member.up(call(), [])
+        assert {sample.labels["worker"]: sample.value for sample in told.samples} == {"a-1": 1.0, "a-2": 0.0}
+        asked_by_one = Call(call().receive, {FROM: b"1"}, "m", None)
+        assert list(member.up(asked_by_one, [])) == []  # it asked nobody: it must not say that nobody is there
         await member.close()
 
     asyncio.run(ask())

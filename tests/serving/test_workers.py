@@ -94,8 +94,10 @@ def test_one_page_has_the_metrics_of_all(workers: Server, key: str) -> None:
     assert len(re.findall(r"^# TYPE ", text, re.MULTILINE)) == len(families)
     for name in ("grownet_answers", "grownet_plan_revision", "process_cpu_seconds", "grownet_build_info"):
         assert {sample.labels["replica"] for sample in families[name].samples} == set(SET), name
+    up = {sample.labels["worker"]: sample.value for sample in families["grownet_worker_up"].samples}
+    assert (up, len(families["grownet_worker_up"].samples)) == (dict.fromkeys(SET, 1.0), 2)  # one word for each
     own = workers.http.get("/metrics", headers={"x-grownet-sibling": "1"}).text
-    assert sum(name in own.split("grownet_worker_up", 1)[0] for name in SET) == 1
+    assert sum(name in own for name in SET) == 1
 
 
 def test_one_is_told_to_leave_and_replaced_under_load_without_a_lost_request(workers: Server, key: str) -> None:
