@@ -67,7 +67,8 @@ def attempt(work: Callable[[], Any], what: str) -> Any:
         return error
     except Exception as error:  # a model may raise anything, and here that is data
         log.warning("%s failed: %r", what, error, exc_info=error)
-        return Failure(f"{type(error).__name__}: {error}"[:300])
+        reason = f"{type(error).__name__}: {error}"[:300]
+        return Failure(reason.encode(errors="replace").decode())  # it goes where only UTF-8 does
 
 
 class Runner:
@@ -98,12 +99,12 @@ class Runner:
             self._start_one()
         return True
 
-    def glance(self, job: Job) -> bool:
-        """Whether an offered job ended within GLANCE_SECONDS. Waits only while the calls before it were that brief: going back to
+    def glance(self, job: Job, seconds: float = GLANCE_SECONDS) -> bool:
+        """Whether an offered job ended within so long, GLANCE_SECONDS at most. Waits only while the calls before it were that brief: going back to
         other work and being called from it again would cost several times what such a call does."""
         if not self._brief:
             return False
-        self._brief = job.ended(GLANCE_SECONDS)
+        self._brief = job.ended(max(0.0, seconds))
         return self._brief
 
     @property

@@ -42,6 +42,13 @@ def test_results_and_failures_come_back(runner: Runner) -> None:
     assert run(runner, lambda: 8) == 8
 
 
+def test_a_reason_can_be_written_down_whatever_the_model_says(runner: Runner) -> None:
+    def odd() -> None:
+        raise ValueError("half a \ud83d")
+
+    assert run(runner, odd) == Failure("ValueError: half a ?")
+
+
 def test_work_that_nobody_waits_for_is_not_begun(runner: Runner) -> None:
     begun: list[int] = []
     job = Job(lambda: begun.append(1))
