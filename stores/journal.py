@@ -54,7 +54,6 @@ class Journal:
         self.folder = folder
         self.bytes_written = self._bytes_synced = 0
         self.fsync_failures = 0
-        self._bytes_synced = 0
         self._segment_bytes, self._segment_seconds, self._fsync_seconds = segment_bytes, segment_seconds, fsync_seconds
         self._owner = _owned(folder)
         _seal_leftovers(folder)
@@ -204,6 +203,7 @@ class Journal:
 
     def _rotate_old(self) -> None:
         with self._lock:
+            self._minute = max(self._minute, now_minute())  # a clock that was ahead for a while left ids of that time
             self._stuck = False
             if self._size and time.monotonic() - self._begun >= self._segment_seconds:
                 self._rotate()

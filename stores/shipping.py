@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -128,10 +128,10 @@ def _judged(
     return same, same
 
 
-def compact(lake: Lake, most_files: int, keep_hours: int) -> int:
+def compact(lake: Lake, tables: Iterable[str], most_files: int, keep_hours: int) -> int:
     """Makes few files of many in the fullest partition of each table, if it has more than `most_files`; so many were."""
     done = 0
-    for table in (ANSWERS, FEEDBACK, ASIDE, SEGMENTS):
+    for table in tables:
         if lake.exists(table) and (crowded := lake.crowded(table, most_files)):
             lake.compact(table, crowded[0], keep_hours)
             done += 1

@@ -21,8 +21,10 @@ from stores.lake import Lake
 from stores.ledger import counters, outbox
 from stores.ledger.engine import Ledger
 from stores.segments import Segment, content
+from stores.shipped import SCHEMAS
 from stores.shipping import Damage
 from tasks.operate import opened
+from tasks.profiling import TABLE as PROFILES  # grows by a file for each stretch of a segment
 from tasks.profiling import watermarks
 from tasks.reading import Mark
 from tasks.writing import alone
@@ -78,7 +80,7 @@ def ship(settings: Settings, config: Config, lease_seconds: float = LEASE_SECOND
             removed += gone
             for one in others:
                 tell(one)
-        compacted = shipping.compact(lake, service.compact_files, KEEP_HOURS)
+        compacted = shipping.compact(lake, (*SCHEMAS, PROFILES), service.compact_files, KEEP_HOURS)
     if failed:
         raise failed[0]
     damaged = sum(count for one in found for count in one.reasons.values())

@@ -116,6 +116,29 @@ def test_an_answer_may_be_in_the_lake_wherever_segments_are_missing(tmp_path: Pa
     assert [gone(anew, minute) for minute in (50, 150)] == [True, False]
 
 
+def test_answers_of_a_clock_that_was_ahead_for_a_while_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, now = [minute_of(NOW)], minute_of(NOW)
+    monkeypatch.setattr("stores.journal.now_minute", lambda: clock[0])
+    ahead = NOW + timedelta(hours=1)
+    journal = opened(tmp_path / "one")
+    journal.append(answer(1))
+    clock[0] += 60
+    journal.append(answer(2, prediction_id=identity(2, now + 60), received_at=ahead, event_time=ahead))
+    wait_until(lambda: journal._minute == now + 60)
+    clock[0] = now
+    for serial in (3, 4):
+        with journal._lock:
+            journal._rotate()
+        journal.append(answer(serial))
+    journal.close()
+    for serial, minute in ((1, now), (2, now + 60), (3, now), (4, now)):
+        assert locate(tmp_path / "one", identity(serial, minute)), serial
+    found = answers(tmp_path, "recommendation", NOW, NOW + timedelta(minutes=1))
+    assert [one.prediction_id for one in found] == [identity(serial) for serial in (1, 3, 4)]
+
+
 def test_a_search_goes_over_the_edges_of_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = opened(tmp_path)
     journal.append(*map(answer, range(9)))

@@ -21,7 +21,7 @@ from records import Answer, Counter, Feedback
 from stores.journal import Journal
 from stores.lake import Lake
 from stores.segments import Entry, closed, content, line_of, segments
-from stores.shipped import ANSWERS, ASIDE, FEEDBACK, SEGMENTS, Shipped
+from stores.shipped import ANSWERS, ASIDE, FEEDBACK, SCHEMAS, SEGMENTS, Shipped
 from stores.shipping import Damage, clear, compact, origin_of, ship
 from tests.stores.test_journal import NOW, answer, feedback, identity
 
@@ -360,8 +360,8 @@ def test_small_files_become_few_and_say_the_same(tmp_path: Path, lake: Lake) -> 
     for part in range(6):
         said += write(tmp_path / "one", 10 * part, 2)
         ship(lake, tmp_path / "one", NOW, told_nothing)
-    assert compact(lake, 6, 168) == 0
-    assert compact(lake, 5, 168) == 2  # feedback came in fewer files; what is shipped is told in as many
+    assert compact(lake, SCHEMAS, 6, 168) == 0
+    assert compact(lake, SCHEMAS, 5, 168) == 2  # feedback came in fewer files; what is shipped is told in as many
     assert lake.crowded(ANSWERS, 1) == lake.crowded(SEGMENTS, 1) == []
     assert shipped(lake, ANSWERS) == expected(said, Answer)
     assert ship(lake, tmp_path / "one", NOW, told_nothing) == 0  # the transactions are still known

@@ -21,6 +21,8 @@ from stores.ledger import outbox
 from stores.segments import closed, content, segments
 from stores.shipped import ANSWERS, ASIDE, Shipped
 from tasks import ship as shipper
+from tasks.profiling import TABLE as PROFILES
+from tasks.profiling import watermarks
 from tasks.reading import Sought, earlier, journals_of, newest, stretches, with_outcomes
 from tasks.ship import Shipment, follow, ship
 from tasks.trace import served, trace
@@ -189,6 +191,22 @@ def test_a_folder_that_cannot_be_shipped_keeps_no_other_from_it(town: Observator
     with pytest.raises(StackError, match="journal another"):
         ship(town.settings, town.config)
     assert len(list(Shipped(Lake(town.settings.lake_uri)).replied(NAME, NOW - 2 * DAY, NOW))) == 3
+
+
+def test_the_profiles_become_few_files_too_and_their_marks_stay(town: Observatory) -> None:
+    for _ in range(3):
+        town.said(NOW - DAY, 2)
+        town.close_journals()
+    town.read()
+    lake = Lake(town.settings.lake_uri)
+    before = watermarks(lake)
+    assert len(before) == 3
+    service = town.config.defaults.service.model_copy(update={"compact_files": 2})
+    defaults = town.config.defaults.model_copy(update={"service": service})
+    assert ship(town.settings, town.config.model_copy(update={"defaults": defaults})).compacted == 1
+    assert lake.crowded(PROFILES, 1) == []
+    assert watermarks(lake) == before
+    assert town.read() == 0
 
 
 def test_the_shipper_goes_on_when_the_ledger_is_back(town: Observatory, caplog: pytest.LogCaptureFixture) -> None:
