@@ -21,7 +21,7 @@ from serving.calls import told
 from serving.grpc_messages import CONTENTS, SERVICE, TYPES
 from serving.house import House
 from serving.oip import Asked, Protocol, version_of
-from serving.tensors import FLOATS, Tensor, pack, refuse_infinite
+from serving.tensors import FLOATS, MOST, Tensor, pack, refuse_infinite
 from serving.tls import Certificate, Pem
 from serving.wire import Refusal
 
@@ -197,8 +197,8 @@ class Face:
         )
 
     async def _infer(self, request: Any, caller: Caller) -> Any:
-        wanted = [one.name for one in request.outputs]
-        asked = Asked(request.model_name, version_of(request.model_version), _tensors(request), wanted, *caller)
+        tensors, wanted = _tensors(request), [one.name for one in request.outputs]
+        asked = Asked(request.model_name, version_of(request.model_version), tensors, wanted, *caller)
         found = await self._protocol.infer(asked)
         raw = bool(request.raw_input_contents)  # answered as it was asked
         return TYPES["ModelInferResponse"](
@@ -249,7 +249,9 @@ def _caller(context: Any) -> Caller:
 
 def _tensors(request: Any) -> list[Tensor]:
     """The inputs, raw or typed, but not both."""
-    raw = request.raw_input_contents
+    raw, many = request.raw_input_contents, max(len(request.inputs), len(request.outputs))
+    if many > MOST:
+        raise InputError("inputs, outputs", expected=f"at most {MOST} of each", got=many)
     if raw and len(raw) != len(request.inputs):
         raise InputError("raw_input_contents", expected=f"{len(request.inputs)}, one for each input", got=len(raw))
     found = []

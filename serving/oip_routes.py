@@ -16,11 +16,13 @@ import msgspec
 from errors import InputError
 from serving.calls import BYTES, Call, Checks, Headers, Route, Sent
 from serving.oip import Asked, Inferred, Protocol, version_of
-from serving.tensors import Tensor, pack
+from serving.tensors import MOST, Tensor, pack
 from serving.wire import decode
 
 HEAD = b"inference-header-content-length"
 DIGITS = re.compile(r"^\d{1,12}$", re.ASCII)
+Scalar = str | int | float | bool | None
+Elements = list[Scalar | list[Scalar | list[Scalar]]]  # no deeper: a million brackets would hold up everybody
 Size = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 encode = msgspec.json.Encoder().encode
 
@@ -31,10 +33,10 @@ class InputParameters(msgspec.Struct, frozen=True):
 
 class Input(msgspec.Struct, frozen=True):
     name: str
-    shape: Annotated[list[Size], msgspec.Meta(min_length=1, max_length=8)]
+    shape: Annotated[list[Size], msgspec.Meta(min_length=1, max_length=3)]
     datatype: str
     parameters: InputParameters = InputParameters()
-    data: list[Any] | None = None
+    data: Elements | None = None
 
 
 class OutputParameters(msgspec.Struct, frozen=True):
@@ -53,10 +55,10 @@ class Parameters(msgspec.Struct, frozen=True):
 class Inference(msgspec.Struct, frozen=True):
     """The body of a request. What else a client adds to it is passed over, as the protocol has it."""
 
-    inputs: list[Input]
+    inputs: Annotated[list[Input], msgspec.Meta(max_length=MOST)]
     id: str = ""
     parameters: Parameters = Parameters()
-    outputs: list[Wanted] = []
+    outputs: Annotated[list[Wanted], msgspec.Meta(max_length=MOST)] = []
 
 
 INFERENCE = msgspec.json.Decoder(Inference)

@@ -27,6 +27,7 @@ NUMBERS = {
 INTEGERS = frozenset(name for name in NUMBERS if "INT" in name)
 FLOATS = frozenset({"FP32", "FP64"})
 TAKEN = {"BYTES": {"BYTES"}, "BOOL": {"BOOL"}, "INT64": INTEGERS, "FP64": FLOATS, "FP32": FLOATS}  # for a field
+MOST = 256  # tensors of a call: a message of 1 MB has room for hundreds of thousands of empty ones
 LENGTH = struct.Struct("<I")  # before each element of BYTES
 encode = msgspec.json.Encoder().encode
 

@@ -268,6 +268,8 @@ def test_too_large_and_packed_bodies_are_refused(clients: Clients, key: str, kin
         (b'{"inputs": [{"name": "k", "shape": [1], "datatype": "INT64", "parameters": {"binary_data_size": 8}}]}', None, "8 bytes behind"),
         (b'{"inputs": [{"name": "k", "shape": [1], "datatype": "INT64", "parameters": {"binary_data_size": -1}}]}', None, "binary_data_size"),
         (b'{"inputs": [{"name": "k", "shape": [1], "datatype": "COLOUR", "parameters": {"binary_data_size": 0}}]}', None, "got COLOUR"),
+        (b'{"inputs": [{"name": "k", "shape": [1], "datatype": "INT64", "data": [[[[5]]]]}]}', None, "data[0][0][0]"),
+        (b'{"inputs": [' + b",".join([b'{"name": "k", "shape": [1], "datatype": "INT64"}'] * 257) + b"]}", None, "length <= 256"),
         (b'{"inputs": []}', "99", "0 to 14"),
         (b'{"inputs": []}', "-3", "0 to 14"),
         (b'{"inputs": []}', "9" * 5000, "0 to 14"),
@@ -304,6 +306,7 @@ def test_what_is_no_message_and_no_verb_over_grpc(server: Server, key: str) -> N
         for path, sent, code in (
             ("ModelInfer", b"\xff\xff\xff", grpc.StatusCode.INVALID_ARGUMENT),
             ("ModelInfer", b"", grpc.StatusCode.NOT_FOUND),
+            ("ModelInfer", b"\x2a\x00" * 9000, grpc.StatusCode.INVALID_ARGUMENT),  # 9,000 tensors of nothing
             ("Explode", b"", grpc.StatusCode.UNIMPLEMENTED),
         ):
             with pytest.raises(grpc.RpcError) as caught:
