@@ -88,7 +88,7 @@ class Cache:
         for path in sorted(self._folder.glob(f"{room}/*.json")):
             try:
                 found.append(Refreshed.from_json(path.read_bytes()))
-            except (msgspec.DecodeError, OSError) as error:
+            except (msgspec.DecodeError, UnicodeError, OSError) as error:
                 log.error("%s: no snapshot in it, left aside: %s", path, error)
         return found
 

@@ -96,6 +96,7 @@ def test_snapshots_are_kept_one_a_version(tmp_path: Path, cache: Cache) -> None:
     cache.keep_snapshot(one, "answered")
     assert (cache.snapshots("features"), cache.snapshots("answered")) == ([two], [one])
     (tmp_path / "cache" / "features" / f"{'b' * 64}.json").write_text("{")
+    (tmp_path / "cache" / "features" / f"{'d' * 64}.json").write_bytes(b'{"model":"\xff"}')  # no UTF-8
     assert cache.snapshots("features") == [two]
     cache.prune({"c" * 64})
     assert cache.snapshots("features") == cache.snapshots("answered") == []
