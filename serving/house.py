@@ -22,6 +22,7 @@ from serving.metrics import Metrics
 from serving.quota import Quota
 from serving.sampling import Sampling
 from serving.shelf import Shelf
+from serving.turn import Turns
 from serving.wire import Refusal
 from stores.journal import Journal
 from stores.lookup import Found, Located
@@ -70,7 +71,7 @@ class House:
     def __init__(self, settings: Settings, service: ServiceConfig, journal: Journal, vault: Vault) -> None:
         self.home, self.replica, self.journal, self.vault = settings.home, settings.replica, journal, vault
         self.limits, self.metrics = service, Metrics()
-        self.recent = Recent()
+        self.recent, self.turns = Recent(), Turns()
         self.sampling = Sampling(service.features_per_second)
         self.searching = asyncio.Semaphore(1)  # a search of the disk for an old answer takes a core
         self.shelf = Shelf(settings.lake_uri, journal.folder)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -23,12 +22,11 @@ from serving import pairs
 from serving.answer import RULES, Choice, answer, choose, resolve, rules
 from serving.desk import Desk
 from serving.house import House, Waiting, unavailable
-from serving.runner import Failure, Job, Runner
+from serving.turn import LATE
 from serving.view import View
 from serving.wire import Refusal
 from stores.segments import minute_of
 
-LATE = Failure("deadline")
 INLINE = 1  # requests whose rules cost less than a thread would
 FULL_SECONDS = 5  # until a client may look whether the journal's disk has room again
 RULES_SECONDS = 10.0  # nothing stands behind the rules: they are waited for beyond the deadline, and not for ever
@@ -152,7 +150,7 @@ async def _by(ask: Ask, choice: Choice, requests: list[Any]) -> list[Given]:
     if loaded is None:
         return [Given(one, choice, None) for one in await _rules(ask, requests)]
     left = ask.desk.config.serving.deadline_seconds - (time.monotonic() - ask.begun)
-    result = await within(loaded.live, lambda: answer(view, loaded, requests), left)
+    result = await ask.house.turns.within(loaded.live, lambda: answer(view, loaded, requests), left)
     if isinstance(result, list):
         return [Given(one, choice, None) for one in result]
     if isinstance(result, InputError):
@@ -171,7 +169,7 @@ async def _rules(ask: Ask, requests: list[Any]) -> list[Decided]:
     """
     if len(requests) <= INLINE:
         return rules(ask.view, requests)
-    result = await within(ask.desk.rules, lambda: rules(ask.view, requests), RULES_SECONDS)
+    result = await ask.house.turns.within(ask.desk.rules, lambda: rules(ask.view, requests), RULES_SECONDS)
     if isinstance(result, list):
         return result
     if isinstance(result, InputError):
@@ -180,35 +178,6 @@ async def _rules(ask: Ask, requests: list[Any]) -> list[Decided]:
     if result is LATE:
         raise unavailable(what, "a batch too many", ask.house.limits.retry_after_seconds)
     raise ModelError(what, expected="to answer", got="an error of their own, which is in the log")
-
-
-async def within(runner: Runner, work: Callable[[], Any], seconds: float) -> Any:
-    """The result of `work` in a thread of the runner, or LATE when it is not there in time."""
-    job = Job(work)
-    if not runner.offer(job):
-        return LATE
-    if runner.glance(job):
-        return job.result
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
-
-    def done(result: Any) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(_settle, future, result)
-
-    if not job.then(done):
-        return job.result
-    timer = loop.call_later(max(seconds, 0.0), _settle, future, LATE)
-    try:
-        return await future
-    finally:
-        timer.cancel()
-        job.wanted = False
-
-
-def _settle(future: asyncio.Future[Any], result: Any) -> None:
-    if not future.done():
-        future.set_result(result)
 
 
 def _explicit(house: House, view: View, version: int) -> Choice:
