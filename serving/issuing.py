@@ -210,7 +210,7 @@ def _uses(folder: Path) -> dict[str, datetime]:
 def _read_uses(path: Path) -> dict[str, int]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, UnicodeError, msgspec.DecodeError):
         return {}  # nothing depends on it: it is written again with the next use
 
 

@@ -120,7 +120,7 @@ def read(path: Path) -> list[ApiKey]:
         return msgspec.json.decode(path.read_bytes(), type=list[ApiKey])
     except FileNotFoundError:
         return []
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, UnicodeError, msgspec.DecodeError) as error:
         raise ConfigError([f"{path}: expected a list of API keys, got {error}"]) from error
 
 

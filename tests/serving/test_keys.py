@@ -46,10 +46,11 @@ def test_a_ring_sees_a_new_key_and_keeps_the_old_ones_when_the_file_breaks(setti
     first = add_key(settings, "first", {"predict"}, {"*"})
     ring.reload()
     assert ring.find(f"Bearer {first}")
-    path_of(settings).write_text("[broken")
-    with pytest.raises(ConfigError, match="expected a list of API keys"):
-        ring.reload()
-    assert ring.find(f"Bearer {first}")
+    for broken in (b"[broken", b'[{"id":"\xff"}]'):
+        path_of(settings).write_bytes(broken)
+        with pytest.raises(ConfigError, match="expected a list of API keys"):
+            ring.reload()
+        assert ring.find(f"Bearer {first}")
     path_of(settings).unlink()
     ring.reload()
     assert ring.find(f"Bearer {first}") is None
