@@ -15,6 +15,7 @@ import msgspec
 
 from errors import InputError
 from serving.calls import BYTES, Call, Checks, Headers, Route, Sent
+from serving.formats import refuse_other
 from serving.oip import Asked, Inferred, Protocol, version_of
 from serving.tensors import MOST, Tensor, pack
 from serving.wire import decode
@@ -115,6 +116,8 @@ class OipRoutes:
 
     async def _infer(self, call: Call) -> Sent:
         self._checks.allowed(call.header(b"authorization"), call.model, "predict")  # before a stranger's body is read
+        if (kind := call.headers.get(b"content-type")) != BYTES:
+            refuse_other(kind)
         inference, raw = _parts(await self._checks.body(call), call.header(HEAD))
         asked = Asked(
             model=call.model,

@@ -287,6 +287,17 @@ def test_a_wrong_body_over_http(server: Server, key: str, body: bytes, length: s
     assert said in reply.json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("application/json; charset=utf-8", 200), ("application/octet-stream", 200), ("application/vnd.apache.arrow.stream", 415)],
+)  # fmt: skip
+def test_content_types_over_http(server: Server, key: str, kind: str, status: int) -> None:
+    body = b'{"inputs": [{"name": "customer", "shape": [1], "datatype": "BYTES", "data": ["4"]}]}'
+    reply = server.http.post(f"/v2/models/{NAME}/infer", content=body, headers=headers(key, **{"content-type": kind}))
+    assert reply.status_code == status
+    assert "content-type" in reply.json().get("error", "content-type")
+
+
 def test_paths_and_methods_over_http(server: Server, key: str) -> None:
     for method, path, status in (
         ("POST", "/v2", 405), ("GET", f"/v2/models/{NAME}/infer", 405), ("GET", "/v2/models", 404),
