@@ -127,7 +127,7 @@ def _published(bench: Bench, arm: Arm, training: FeatureSet, last: Refreshed | N
     if as_of < before.as_of:
         raise DataError("lake", expected=f"rows up to {before.as_of}, as the last features had", got=f"up to {as_of}")
     if as_of > now + AHEAD:  # published once it could not be taken back: no replica goes to an earlier time again
-        raise DataError("lake", expected=f"rows up to now, {now:%Y-%m-%d %H:%M} UTC", got=f"up to {as_of}")
+        raise DataError("lake", expected="rows up to now", got=f"up to {as_of}, at {now:%Y-%m-%d %H:%M} UTC")
     data = _built(bench, arm.artifact.content, as_of)
     frame, thing = unparquet(data, f"features of {arm.name}"), bench.recipe.name
     check_features(thing, frame, find(thing).FEATURES)
@@ -203,9 +203,9 @@ def _reason(error: Exception) -> str:
 def _alert(bench: Bench, arm: Arm, before: FeatureSet, error: Exception) -> None:
     """Once for each version and what is wrong, while the same features serve: an hourly schedule does not say it hourly.
 
-    The figures in the reason are others with each batch, so they do not count.
+    What came instead is another figure with each batch, so it does not count.
     """
-    reason, about = _reason(error), error.thing if isinstance(error, GrownetError) else ""
+    reason, about = _reason(error), [error.thing, error.expected] if isinstance(error, GrownetError) else []
     body = AlertBody(
         what=f"The features of {arm.name} were not refreshed. {reason}",
         evidence={"version": arm.name, "as of": before.as_of.isoformat(), "lake": _versions_of(bench.lake)},
@@ -215,7 +215,7 @@ def _alert(bench: Bench, arm: Arm, before: FeatureSet, error: Exception) -> None
         link=f"grownet refresh {before.model}",
     )
     event = alert(
-        key=[arm.name, before.content, type(error).__name__, about, "refresh"],
+        key=[arm.name, before.content, type(error).__name__, *about, "refresh"],
         level="warning",
         model=before.model,
         title=f"features of {arm.name} are not refreshed",
