@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -74,6 +74,36 @@ class Watch:
         await send({"type": "http.response.body", "body": error.body})
 
 
+class Together:
+    """A transport on which the head of a reply waits for its body: both leave with one call of the system.
+
+    uvicorn writes them one after the other, and each write wakes the client. What has no body leaves at the end of the turn.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport, self._head = transport, b""
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(b"HTTP/") and data.endswith(b"\r\n\r\n"):
+            self._head = data
+            asyncio.get_running_loop().call_soon(self._flush)
+            return
+        self._transport.write(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def _flush(self) -> None:
+        if self._head:
+            self.write(b"")
+
+
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, watched."""
 
@@ -84,7 +114,7 @@ class Connection(HttpToolsProtocol):
         self._silent = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, Together(transport)))
         self._watch.admit(self)
 
     def data_received(self, data: bytes) -> None:

@@ -67,6 +67,7 @@ class Front(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # nothing here believes who a proxy says the client is
                 timeout_keep_alive=limits.idle_seconds,  # type: ignore[arg-type]  # seconds for call_later
                 headers=[HSTS] if doors.certificate else [],
             )
