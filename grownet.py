@@ -116,6 +116,10 @@ def serve(
 @app.command()
 def ship(
     follow: Annotated[bool, typer.Option(help="Go on, a pass each service.ship_seconds.")] = False,
+    keep: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds that shipped segments stay, if not as configured: 0 on a full disk."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Ship the journals on this machine to the lake; clear what is shipped, read and old. The monitor flow does it hourly."""
@@ -124,8 +128,10 @@ def ship(
     chosen, config = _house()
     if follow:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        if keep is not None:
+            raise UsageError("--keep", expected="one pass", got="--follow", do="set service.journal_keep_seconds")
         shipper.follow(chosen, config)
-    _print(shipper.ship(chosen, config), as_json)
+    _print(shipper.ship(chosen, config, keep), as_json)
 
 
 @app.command()

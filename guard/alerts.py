@@ -141,9 +141,9 @@ def journal_full(trip: Trip, defaults: Defaults, at: datetime) -> OutboxEvent:
             done="while the reserve lasts answers are journalled; then "
             + ("the rules answer, unjournalled, and say so" if rules else "requests are refused with 503"),
             owner=defaults.owners.deploy,
-            next="Make room on that disk: is the lake away, or the monitor, so that nothing is cleared? `grownet ship` "
-            "ships and clears at once. The replica goes on by itself.",
-            link="grownet ship",
+            next="Make room on that disk: is the lake away, or the monitor, so that nothing is cleared? `grownet ship "
+            "--keep 0` ships at once and clears all that was read. The replica goes on by itself.",
+            link="grownet ship --keep 0",
         ),
         at=at,
     )

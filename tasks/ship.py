@@ -44,8 +44,11 @@ class Shipment(Record, frozen=True, kw_only=True):
     compacted: int  # partitions of the lake
 
 
-def ship(settings: Settings, config: Config, lease_seconds: float = LEASE_SECONDS) -> Shipment:
+def ship(settings: Settings, config: Config, keep_seconds: float | None = None) -> Shipment:
     """One pass over all replicas whose journal is here.
+
+    Args:
+        keep_seconds: how long segments stay that nobody needs here; `journal_keep_seconds` when None.
 
     Raises:
         LedgerUnavailable: while the ledger is away, or another shipper is at it.
@@ -53,11 +56,11 @@ def ship(settings: Settings, config: Config, lease_seconds: float = LEASE_SECOND
         StackError, OSError: when the folder of a replica cannot be used; after all others were shipped.
     """
     lake, service, now = Lake(settings.lake_uri), config.defaults.service, utc_now()
-    until = now - timedelta(seconds=service.journal_keep_seconds)
+    until = now - timedelta(seconds=service.journal_keep_seconds if keep_seconds is None else keep_seconds)
     found: list[Damage] = []
     failed: list[Exception] = []  # one replica's folder keeps no other from being shipped
     shipped = removed = 0
-    with opened(settings, "flow") as ledger, alone(ledger, "lake/journal", lease_seconds):
+    with opened(settings, "flow") as ledger, alone(ledger, "lake/journal", LEASE_SECONDS):
 
         def tell(damage: Damage) -> None:
             found.append(damage)

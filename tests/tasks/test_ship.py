@@ -100,6 +100,19 @@ def test_only_what_counters_and_monitor_have_read_leaves_the_disk(town: Observat
     assert len(Lake(town.settings.lake_uri).read(ANSWERS)) == 20
 
 
+def test_on_a_full_disk_what_was_read_leaves_however_new(town: Observatory) -> None:
+    folder = town.folder / "journal" / "replica-1"
+    for _ in range(3):
+        town.said(NOW - DAY, 2)
+        town.close_journals()
+    count(town.ledgers["serving"], folder)
+    town.read()
+    before = closed(folder)
+    assert ship(town.settings, town.config).removed == 0  # a week is not over
+    assert ship(town.settings, town.config, keep_seconds=0.0).removed == len(before) - 1
+    assert closed(folder) == before[-1:]
+
+
 def test_an_answer_that_left_the_disk_is_traced_and_counted(town: Observatory) -> None:
     lines = gone(town, NOW - DAY, 20)
     found = trace(town.settings, town.config, lines[1].prediction_id)
