@@ -138,6 +138,24 @@ def test_leaving_loses_no_call(town: Town) -> None:
     assert lost == []
 
 
+def test_one_of_several_listens_when_it_is_ready(town: Town) -> None:
+    """Clients that came to it sooner would have been answered by the rules, or not at all."""
+    with opened(town) as face:
+        face.run(face.face.stop())
+        host, port = face.address.split(":")
+        face.service.service.draining = True
+        late = Face(face.service.app.protocol, face.service.service.house, (host, int(port)), shared=True)
+        starting = asyncio.run_coroutine_threadsafe(late.start(), face.service.loop)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, int(port)), timeout=10)
+        assert not starting.done()
+        face.service.service.draining = False
+        starting.result(timeout=30)
+        with face.channel() as channel:
+            assert channel.unary_unary(LIVE)(b"", timeout=10)
+        face.run(late.stop())
+
+
 def test_workers_do_not_share_a_grpc_port_with_others(town: Town) -> None:
     with (
         socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken,

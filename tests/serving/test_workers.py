@@ -17,8 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import psutil
 import pytest
+import tritonclient.grpc as by_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
 from checks.prediction_ids import parse
@@ -37,7 +39,9 @@ def workers(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     home = tmp_path_factory.mktemp("workers") / "home"
     shutil.copytree(built, home)
     town = Town(home, {"drain_idle_seconds": 0.5})
-    running = Server(town, "--workers", "2").ready()
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    running = Server(town, "--workers", "2", "--grpc-port", str(port)).ready()
     wait_for(lambda: len(pids(running)) == 2 and running.lines.count("takes connections") >= 2, 60)
     yield running
     assert running.stop() == 0, running.lines
@@ -85,6 +89,23 @@ def test_feedback_reaches_the_worker_that_answered_whoever_gets_it(workers: Serv
         assert receipts == [False] + [True] * 5
     sockets = [workers.stand.folder / "serving" / f"{name}.sock" for name in SET]
     assert [stat.S_IMODE(path.stat().st_mode) for path in sockets] == [0o600] * 2
+
+
+def test_a_grpc_client_reaches_both(workers: Server, key: str) -> None:
+    """Each worker listens on the same port; every call on a connection of its own."""
+    address = workers.lines.split("answers gRPC on ")[1].split()[0]
+    asked = by_grpc.InferInput("customer", [1], "BYTES")
+    asked.set_data_from_numpy(np.array(["4"], dtype=object))
+    found: set[str] = set()
+
+    def both() -> bool:
+        client = by_grpc.InferenceServerClient(address, channel_args=[("grpc.use_local_subchannel_pool", 1)])
+        reply = client.infer(NAME, [asked], headers={"authorization": f"Bearer {key}"})
+        found.add(parse(reply.as_numpy("prediction_id")[0].decode()).replica)
+        client.close()
+        return found == set(SET)
+
+    wait_for(both, 20)
 
 
 def test_one_page_has_the_metrics_of_all(workers: Server, key: str) -> None:
