@@ -8,13 +8,15 @@ with. `models.kit.trees` alone makes these, compares them with LightGBM's own an
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import NamedTuple
 
 import numba
 import numpy as np
 import numpy.typing as npt
+
+from models.kit import treetext
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -39,16 +41,13 @@ class Crossing(NamedTuple):
 
     tree: int
     crossed: int  # the leaves of its left side, as bits that are not set
-    split: Any  # LightGBM's own words for it
+    feature: int
+    threshold: float
+    categories: frozenset[int] | None  # that go left; None where the input is a number
+    missing_right: bool
 
-    def right(self, value: float) -> bool:
-        """Where LightGBM sends a value that is missing."""
-        split, missing = self.split, math.isnan(value)
-        if split["decision_type"] == "==":
-            return missing or str(int(value)) not in split["threshold"].split("||")
-        if missing and split["missing_type"] == "NaN":
-            return not split["default_left"]
-        return bool((0.0 if missing else value) > split["threshold"])
+    def right(self, category: int) -> bool:
+        return self.categories is None or category not in self.categories
 
 
 class Lists(NamedTuple):
@@ -68,26 +67,25 @@ class Lists(NamedTuple):
     leaves: Floats
 
 
-def lists(dumped: dict[str, Any]) -> Lists:
-    """What LightGBM's `dump_model` says, as lists.
+def lists(text: treetext.Text) -> Lists:
+    """Trees as lists.
 
     Raises:
         Unfit: for trees with more leaves than a word has bits, with zeros that are missing, with models in their leaves, for
             more than one score or an average of the trees, and for too many categories.
     """
-    if dumped["num_tree_per_iteration"] != 1 or dumped["average_output"]:
+    if not text.one_sum:
         raise Unfit("one score, the sum of all trees")
-    crossings: list[Crossing] = []
+    by_input: list[list[Crossing]] = [[] for _ in range(text.inputs)]
     leaves: list[list[float]] = []
-    for number, tree in enumerate(dumped["tree_info"]):
-        leaves.append([])
-        crossings += _crossings(tree["tree_structure"], number, leaves[-1])
-        if len(leaves[-1]) > MOST_LEAVES:
+    for number, tree in enumerate(text.trees()):
+        if len(tree.leaves) > MOST_LEAVES:
             raise Unfit(f"{MOST_LEAVES} leaves")
-    inputs = int(dumped["max_feature_idx"]) + 1
-    by_input: list[list[Crossing]] = [[] for _ in range(inputs)]
-    for one in crossings:
-        by_input[one.split["split_feature"]].append(one)
+        if tree.linear:
+            raise Unfit("a number in every leaf")
+        leaves.append([])
+        for one in _crossings(tree, 0 if tree.features else -1, number, leaves[-1]):
+            by_input[one.feature].append(one)
     return _arranged(by_input, leaves)
 
 
@@ -117,39 +115,47 @@ def _trial(made: Lists, at: int, count: int, draw: np.random.Generator) -> Float
     return np.where(draw.random(count) < 0.1, draw.choice(odd, count), drawn)
 
 
-def _crossings(node: dict[str, Any], tree: int, leaves: list[float]) -> Iterator[Crossing]:
+def _crossings(tree: treetext.Tree, node: int, number: int, leaves: list[float]) -> Iterator[Crossing]:
     """The splits below a node; its leaves are added from left to right."""
-    if "split_index" not in node:
-        if "leaf_const" in node:
-            raise Unfit("a number in every leaf")
-        leaves.append(float(node["leaf_value"]))
+    if node < 0:
+        leaves.append(tree.leaves[-node - 1])
         return
     begin = len(leaves)
-    yield from _crossings(node["left_child"], tree, leaves)
+    yield from _crossings(tree, tree.left[node], number, leaves)
     left = ((1 << (len(leaves) - begin)) - 1) << begin
-    if node["missing_type"] == "Zero":
+    yield _crossing(tree, node, number, ~left & (2**64 - 1))
+    yield from _crossings(tree, tree.right[node], number, leaves)
+
+
+def _crossing(tree: treetext.Tree, node: int, number: int, crossed: int) -> Crossing:
+    feature, threshold, missing = tree.features[node], tree.thresholds[node], tree.missing(node)
+    if tree.categorical(node):  # what is missing is none of those that go left
+        return Crossing(number, crossed, feature, 0.0, tree.categories[int(threshold)], True)
+    if missing == "zero":
         raise Unfit("zeros that are values")
-    yield Crossing(tree, ~left & (2**64 - 1), node)
-    yield from _crossings(node["right_child"], tree, leaves)
+    right = not tree.default_left(node) if missing == "nan" else threshold < 0.0
+    return Crossing(number, crossed, feature, threshold, None, right)
 
 
 def _arranged(by_input: Sequence[list[Crossing]], leaves: Sequence[Sequence[float]]) -> Lists:
-    kinds = [bool(found) and found[0].split["decision_type"] == "==" for found in by_input]
+    kinds = [bool(found) and found[0].categories is not None for found in by_input]
     counts = [_categories(found) if kind else 0 for found, kind in zip(by_input, kinds, strict=True)]
     if sum(len(found) * count for found, count in zip(by_input, counts, strict=True)) > MOST_CROSSINGS:
         raise Unfit("fewer categories")
-    ordered = [[] if kind else sorted(found, key=_limit) for found, kind in zip(by_input, kinds, strict=True)]
-    known = [[one for one in found if one.right(float("nan"))] for found in by_input]
+    ordered = [
+        [] if kind else sorted(found, key=attrgetter("threshold")) for found, kind in zip(by_input, kinds, strict=True)
+    ]
+    known = [[one for one in found if one.missing_right] for found in by_input]
     categories: list[int] = []
     of_categories: list[list[Crossing]] = []
     for found, count in zip(by_input, counts, strict=True):
         categories.append(2 * len(by_input) + len(of_categories))
-        of_categories += [[one for one in found if one.right(float(value))] for value in range(count)]
+        of_categories += [[one for one in found if one.right(value)] for value in range(count)]
     every = [*ordered, *known, *of_categories]
     flat = [one for some in every for one in some]
     return Lists(
         starts=np.cumsum([0, *map(len, every)], dtype=np.int64),
-        limits=np.array([_limit(one) for some in ordered for one in some], dtype=np.float64),
+        limits=np.array([one.threshold for some in ordered for one in some], dtype=np.float64),
         trees=np.array([one.tree for one in flat], dtype=np.uint32),
         crossed=np.array([one.crossed for one in flat], dtype=np.uint64),
         categories=np.array(categories, dtype=np.int64),
@@ -159,13 +165,9 @@ def _arranged(by_input: Sequence[list[Crossing]], leaves: Sequence[Sequence[floa
     )
 
 
-def _limit(one: Crossing) -> float:
-    return float(one.split["threshold"])
-
-
 def _categories(found: Sequence[Crossing]) -> int:
     """One more than the largest category that a split names."""
-    return 1 + max(int(value) for one in found for value in one.split["threshold"].split("||"))
+    return 1 + max(value for one in found for value in one.categories or ())
 
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]  # numba has no types

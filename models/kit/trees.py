@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from errors import TamperError
+from models.kit import treetext
 
 if TYPE_CHECKING:
     import lightgbm
@@ -92,7 +93,7 @@ class Forest:
             raise TamperError(what, expected="trees as LightGBM writes them", got=repr(error)) from error
         self.inputs = int(booster.num_feature())
         self._booster: lightgbm.Booster | None = booster
-        self._quick = _quick(booster, what)
+        self._quick = _quick(booster, text.decode(), what)
         if self._quick is not None:  # LightGBM's own takes more memory than the lists
             self._booster = None
 
@@ -120,22 +121,25 @@ def read(text: bytes, what: str) -> Forest:
     return Forest(text, what)
 
 
-def _quick(booster: lightgbm.Booster, what: str) -> Callable[[Floats], Floats] | None:
+def _quick(booster: lightgbm.Booster, text: str, what: str) -> Callable[[Floats], Floats] | None:
     """The quick way to the booster's answers; None where there is none, or where it would say anything else."""
     try:
         from models.kit import quick  # noqa: PLC0415 - numba is for those who answer with trees
     except ImportError as error:
         log.warning("%s: LightGBM answers, since the quick way cannot be imported: %s", what, error)
         return None
-    dumped = booster.dump_model()
-    link = _link(dumped["objective"])
     try:
-        made = quick.lists(dumped) if link is not None else None
+        written = treetext.read(text)
+        made = quick.lists(written)
     except quick.Unfit as missing:
         log.info("%s: LightGBM answers, since the quick way needs %s", what, missing)
         return None
-    if made is None or link is None:
-        log.info("%s: LightGBM answers, since the quick way does not know %r", what, dumped["objective"])
+    except (ValueError, LookupError) as error:
+        log.warning("%s: LightGBM answers, since its text has another form than v4's: %r", what, error)
+        return None
+    link = _link(written.objective)
+    if link is None:
+        log.info("%s: LightGBM answers, since the quick way does not know %r", what, written.objective)
         return None
     rows = quick.trials(made)
     sums = quick.answers(made, rows)

@@ -106,7 +106,7 @@ def test_whatever_the_trees_are_the_answers_are_those_of_lightgbm(own: dict[str,
 def test_an_answer_that_is_not_lightgbms_is_never_given(monkeypatch: pytest.MonkeyPatch) -> None:
     made = booster({"num_leaves": 31})
     real = quick.lists
-    monkeypatch.setattr(quick, "lists", lambda dumped: real(dumped)._replace(leaves=real(dumped).leaves * 1.001))
+    monkeypatch.setattr(quick, "lists", lambda text: real(text)._replace(leaves=real(text).leaves * 1.001))
     found = trees.read(made.model_to_string().encode(), "a test")
     assert not found.quick
     inputs = odd_rows()[0]
