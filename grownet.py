@@ -87,12 +87,14 @@ def up() -> None:
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
     grpc_port: Annotated[
-        int | None, typer.Option(help="Port for the Open Inference Protocol over gRPC; none when left out.")
+        int | None,
+        typer.Option(min=0, max=65535, help="Port for the Open Inference Protocol over gRPC; none when left out."),
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="Replicas on this machine, started again when they die; one is this process.")
+        int,
+        typer.Option(min=1, max=64, help="Replicas on this machine, started again when they die; one is this process."),
     ] = 1,
     check: Annotated[
         str, typer.Option(help="Load this candidate as production would, answer its example, and exit.")

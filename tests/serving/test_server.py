@@ -109,6 +109,7 @@ server.run(settings(), load(settings().configs), "127.0.0.1", 0)
     assert "replica replica-1 left" in done.stderr
 
 
+@pytest.mark.slow  # the ledger is waited for, five seconds; one that is away is not
 def test_a_ledger_that_is_locked_at_the_start(town: Town, servers: list[Server]) -> None:
     key = town.key()
     town.close()  # or nobody could lock it whole

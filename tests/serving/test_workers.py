@@ -121,6 +121,7 @@ def test_one_page_has_the_metrics_of_all(workers: Server, key: str) -> None:
     assert sum(name in own for name in SET) == 1
 
 
+@pytest.mark.slow  # it waits for a worker to start; how one leaves without a lost request is in test_front
 def test_one_is_told_to_leave_and_replaced_under_load_without_a_lost_request(workers: Server, key: str) -> None:
     before, stop = pids(workers), threading.Event()
     statuses: Counter[str] = Counter()
