@@ -41,6 +41,12 @@ class Call(NamedTuple):
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")
 
+    @property
+    def event_time(self) -> str | None:
+        """What the caller says of the time; nothing is not the same as an empty text."""
+        said = self.headers.get(b"x-event-time")
+        return None if said is None else said.decode("latin-1")
+
 
 class Sent(NamedTuple):
     """A reply. `always` goes with every reply; a page that needs a policy of its own brings its own."""
@@ -91,9 +97,9 @@ class Checks:
             raise Refusal(403, RoleRefused(f"API key {key.name}", expected=wanted, got=", ".join(key.scopes)))
         return key
 
-    def event_time(self, text: str, key: ApiKey, model: str) -> datetime | None:
-        """What the header `x-event-time` says. Raises Refusal 403, InputError."""
-        if not text:
+    def event_time(self, text: str | None, key: ApiKey, model: str) -> datetime | None:
+        """What the header `x-event-time` says, if it is there. Raises Refusal 403, InputError."""
+        if text is None:
             return None
         if not key.may("replay", model):
             raise Refusal(

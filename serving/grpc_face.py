@@ -48,7 +48,7 @@ class Caller(NamedTuple):
     """What the metadata of a call says."""
 
     authorization: str
-    event_time: str
+    event_time: str | None
 
 
 class Face:
@@ -244,7 +244,7 @@ def _parsed(message: Any, data: Any) -> Any:
 
 def _caller(context: Any) -> Caller:
     given = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-    return Caller(given.get("authorization", ""), given.get("x-event-time", ""))
+    return Caller(given.get("authorization", ""), given.get("x-event-time"))
 
 
 def _tensors(request: Any) -> list[Tensor]:

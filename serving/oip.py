@@ -52,7 +52,7 @@ class Asked(NamedTuple):
     tensors: Sequence[Tensor]
     wanted: Sequence[str]
     authorization: str
-    event_time: str
+    event_time: str | None
 
 
 class Inferred(NamedTuple):

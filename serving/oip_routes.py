@@ -125,7 +125,7 @@ class OipRoutes:
             tensors=_tensors(inference, raw),
             wanted=[one.name for one in inference.outputs],
             authorization=call.header(b"authorization"),
-            event_time=call.header(b"x-event-time"),
+            event_time=call.event_time,
         )
         return _reply(call.model, inference, await self._protocol.infer(asked))
 

@@ -113,7 +113,7 @@ class App:
     async def _predict(self, call: Call) -> Sent:
         key = self._checks.allowed(call.header(b"authorization"), call.model, "predict")
         desk = self._service.desk(call.model)
-        when = self._checks.event_time(call.header(b"x-event-time"), key, call.model)
+        when = self._checks.event_time(call.event_time, key, call.model)
         body = await self._checks.body(call)
         kind = call.headers.get(b"content-type")
         with self._checks.places:
@@ -129,7 +129,7 @@ class App:
     async def _feedback(self, call: Call) -> Sent:
         key = self._checks.allowed(call.header(b"authorization"), call.model, "feedback")
         desk = self._service.desk(call.model)
-        when = self._checks.event_time(call.header(b"x-event-time"), key, call.model)
+        when = self._checks.event_time(call.event_time, key, call.model)
         body = await self._checks.body(call)
         formats.refuse_other(call.headers.get(b"content-type"))
         given = desk.forms.feedback(body)
