@@ -27,7 +27,7 @@ demo: setup  ## the main job on real data, with a report at the end (DEMO="--kee
 
 test: setup  ## all checks, and every test but the slow ones (under ten minutes on two cores)
 	@$(MAKE) --no-print-directory check
-	@$(RUN) -m pytest -n 2 --dist loadfile -q -m "not browser and not slow" $(TESTS)
+	@$(RUN) -m pytest -n 3 --dist loadfile -q -m "not browser and not slow" $(TESTS)
 
 slow: setup  ## the tests that take a whole stack for minutes
 	@$(RUN) -m pytest -q -m slow $(TESTS)

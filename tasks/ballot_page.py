@@ -13,9 +13,7 @@ from msgspec.structs import replace
 
 from checks.gates import segments_of
 from checks.plans import describe
-from checks.tallies import sample_needed
 from configs.schema import Config
-from models.contract import find
 from records import Candidate, Evidence, Gate, ReleasePlan, Rollout, Step, Vote
 from stores.ledger.ballots import Question
 from tasks.escape import plain
@@ -266,6 +264,9 @@ def _sample(about: Promotion) -> str:
     rate = metrics.get(f"champion.{kpi}", metrics.get(kpi))
     if rate is None or not 0 < rate < 1:
         return f"how many answers that takes is said as they come: the holdout has no {plain(kpi)} between 0 and 1"
+    from checks.tallies import sample_needed  # here, since a vote, which needs none of it, waits for no frames
+    from models.contract import find
+
     paired = find(about.candidate.model).JUDGE == "paired"
     cases = AGREEMENTS if paired else (None,)
     needs = [(sample_needed(about.rollout, rate, agreement), agreement) for agreement in cases]

@@ -37,6 +37,7 @@ def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Abroad]:
     made.close()
 
 
+@pytest.mark.slow  # a Prefect server of its own; test_monitor keeps the promise in the fast run
 @pytest.mark.stack
 def test_the_flow_audits_and_reviews_and_shows_both(server: None, town: Abroad) -> None:
     states = audit()

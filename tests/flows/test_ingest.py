@@ -44,6 +44,7 @@ def artifacts() -> dict[str, str]:
 
 
 @pytest.mark.stack
+@pytest.mark.slow  # a Prefect server of its own
 def test_the_flow_takes_new_batches_in_and_shows_their_pages(server: None, shop: Shop) -> None:
     for month in ("2011-06", "2011-07"):
         shop.send(month, orders(month))
@@ -57,6 +58,7 @@ def test_the_flow_takes_new_batches_in_and_shows_their_pages(server: None, shop:
 
 
 @pytest.mark.stack
+@pytest.mark.slow  # a Prefect server of its own
 def test_a_refused_batch_fails_the_run_at_once_and_shows_why(server: None, shop: Shop) -> None:
     shop.send("2011-08", orders().assign(unit_price=250.0))
     with pytest.raises(BatchRefused, match="price_level"):

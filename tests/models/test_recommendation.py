@@ -334,6 +334,7 @@ def test_a_table_of_another_shape_is_an_error() -> None:
 # ---- the real holdout ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # the whole of the real data
 def test_it_beats_its_baselines_and_the_reference_on_the_real_holdout() -> None:
     tables = bundled("recommendation")
     index = model.index(model.build(tables, CUT, PARAMS))

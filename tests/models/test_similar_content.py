@@ -285,6 +285,7 @@ def test_a_table_of_another_shape_is_an_error() -> None:
 # ---- the official test visitors ------------------------------------------------------------------
 
 
+@pytest.mark.slow  # the whole of the real data
 def test_it_beats_its_baselines_and_the_reference_on_the_official_test_visitors() -> None:
     tables = bundled("similar_content")
     index = model.index(model.build(tables, CUT, PARAMS))

@@ -350,7 +350,7 @@ def test_typed_contents_are_answered_with_typed_contents(server: Server, key: st
 def infer(service: Inside, version: int | None) -> Inferred:
     """One customer, inside the process."""
     tensors = [Tensor("customer", "BYTES", [1], ["4"])]
-    asked = Asked(NAME, version, tensors, (), f"Bearer {service.key}", "")
+    asked = Asked(NAME, version, tensors, (), f"Bearer {service.key}", None)
     future = asyncio.run_coroutine_threadsafe(service.app.protocol.infer(asked), service.loop)
     return future.result(timeout=30)
 

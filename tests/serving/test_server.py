@@ -44,6 +44,7 @@ def counted(town: Town) -> int:
     return sum(row.answers for row in rows if row.arm != "shadow")
 
 
+@pytest.mark.slow  # three starts
 def test_killed_and_started_again_it_loses_no_answer_and_counts_none_twice(town: Town, servers: list[Server]) -> None:
     key = town.key()
     identities = []

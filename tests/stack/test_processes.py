@@ -166,6 +166,7 @@ def test_everything_ends_however_the_parent_ends(tmp_path: Path, how: signal.Sig
     assert until(lambda: not marked(mark))
 
 
+@pytest.mark.slow  # a stack
 def test_a_home_left_behind_is_taken_over_and_swept(tmp_path: Path) -> None:
     started, mark = parent(tmp_path)
     family = psutil.Process(started.pid).children()

@@ -225,6 +225,7 @@ def late_server(migrated: Path, tmp_path: Path, port: int) -> Iterator[None]:
         process.wait(timeout=30)
 
 
+@pytest.mark.slow  # it waits
 @pytest.mark.stack
 def test_training_waits_for_a_server_that_is_away(late_server: None, port: int) -> None:
     registry = Registry.open(f"http://127.0.0.1:{port}", wait_seconds=120)

@@ -31,6 +31,8 @@ BEFORE = START + timedelta(weeks=20)  # what versions 1 and 2 learned from came 
 BAD = {"corruption": "no", "drift": "yes", "kpi": "yes"}
 STILL = {"corruption": "no", "drift": "yes", "kpi": "no"}  # the version before sees the drift as well; its KPI holds
 
+pytestmark = pytest.mark.slow  # a season and two trainings
+
 
 @dataclass
 class Story:

@@ -35,6 +35,7 @@ def town() -> tuple[Watch, dict[str, Run]]:
     return watch, {name: run(watch, house.decisions, name) for name in POLICIES}
 
 
+@pytest.mark.slow  # a whole replay
 def test_the_turn_to_mobiles_is_found_within_two_windows() -> None:
     _, runs = town()
     first = next(step for step in runs[NEVER].steps if step.look.drift.answer == "yes")
