@@ -50,7 +50,7 @@ def environment(settings: Settings, extra: Mapping[str, str], *, secrets: bool =
     own = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
     own.pop("PYTHONDONTWRITEBYTECODE", None)  # makes every start two to four times slower
     own["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), own.get("PATH", "")])
-    given = settings.model_dump(mode="json", exclude=None if secrets else set(settings.secrets))
+    given = settings.model_dump(mode="json", exclude=None if secrets else set(settings.secrets), exclude_none=True)
     return {**own, **QUIET, **{f"GROWNET_{key.upper()}": str(value) for key, value in given.items()}, **extra}
 
 

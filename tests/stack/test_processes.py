@@ -215,3 +215,4 @@ def test_secrets_reach_the_guard_only(house: Settings, monkeypatch: pytest.Monke
         assert "PYTHONDONTWRITEBYTECODE" not in given
         assert settings(given).home == house.home
     assert environment(chosen, {"A": "b"})["A"] == "b"
+    assert "GROWNET_TLS_CERT" not in environment(chosen, {})  # what is not set is not said to be "None"
