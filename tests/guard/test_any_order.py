@@ -58,7 +58,7 @@ BREAKS = ((plans, "_append"), (outbox, "queue"), (ballots, "settle"))
 SHORT = settings(
     max_examples=6, stateful_step_count=16, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
-LONG = settings(SHORT, max_examples=24, stateful_step_count=30)  # a minute or two
+LONG = settings(SHORT, max_examples=12, stateful_step_count=24)  # about a minute
 
 
 class Crash(BaseException):
