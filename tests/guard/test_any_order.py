@@ -58,7 +58,6 @@ BREAKS = ((plans, "_append"), (outbox, "queue"), (ballots, "settle"))
 SHORT = settings(
     max_examples=6, stateful_step_count=16, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
-LONG = settings(SHORT, max_examples=12, stateful_step_count=24)  # about a minute
 
 
 class Crash(BaseException):
@@ -278,9 +277,3 @@ def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Town:
 def test_in_any_order(enrolled: Town) -> None:
     AnyOrder.enrolled = enrolled
     run_state_machine_as_test(AnyOrder, settings=SHORT)
-
-
-@pytest.mark.slow
-def test_in_any_order_for_long(enrolled: Town) -> None:
-    AnyOrder.enrolled = enrolled
-    run_state_machine_as_test(AnyOrder, settings=LONG)
