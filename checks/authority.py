@@ -23,7 +23,9 @@ def needs_vote(before: ReleasePlan, after: ReleasePlan) -> dict[Verb, str]:
         needs["unfreeze"] = "lift a freeze"
     if before.hold and not after.hold:
         needs["resume"] = "end a hold"
-    if leaves_rules and not before.champion.is_rules:
+    if leaves_rules and not (
+        before.champion.is_rules and "promote" in needs
+    ):  # a first release ends it by its own ballot
         needs["restore"] = "end rules mode"
     if promoted or (after.canary == before.canary and after.canary_percent > before.canary_percent):
         needs["advance"] = "advance a rollout"

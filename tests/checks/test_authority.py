@@ -60,6 +60,12 @@ def test_the_release_key_undoes_by_the_ballot_of_that_verb(name: str) -> None:
         authorise(*UNDOING[name], "release", replace(ballot, verb="advance"))
 
 
+@pytest.mark.parametrize("key", ["release", "guard", "operator:ada"])
+def test_rules_mode_ends_by_a_vote_also_where_the_champion_is_the_rules(key: str) -> None:
+    with pytest.raises(ReleaseRefused, match="ballot to restore"):
+        authorise(FIRST, moves.restore(FIRST, **WHO), key)
+
+
 def test_an_artifact_comes_in_by_the_ballot_over_it() -> None:
     authorise(ONE, CANARY, "release", asked(approved(2)))
     with pytest.raises(ReleaseRefused, match="the ballot was over"):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from msgspec.structs import replace
@@ -58,6 +58,7 @@ BREAKS = ((plans, "_append"), (outbox, "queue"), (ballots, "settle"))
 SHORT = settings(
     max_examples=6, stateful_step_count=16, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
+LONG = settings(SHORT, max_examples=20, stateful_step_count=30, phases=[Phase.generate])  # a minute or two
 
 
 class Crash(BaseException):
@@ -277,3 +278,9 @@ def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Town:
 def test_in_any_order(enrolled: Town) -> None:
     AnyOrder.enrolled = enrolled
     run_state_machine_as_test(AnyOrder, settings=SHORT)
+
+
+@pytest.mark.slow
+def test_in_any_order_for_long(enrolled: Town) -> None:
+    AnyOrder.enrolled = enrolled
+    run_state_machine_as_test(AnyOrder, settings=LONG)
