@@ -14,12 +14,13 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from checks.incidents import refuse_entry
-from errors import NotFound, TamperError
+from errors import NotFound
 from records import Incident, IncidentEntry
 from stores.ledger import audit, rows
 from stores.ledger import tables as t
 from stores.ledger.engine import Ledger, Transaction
 from stores.ledger.signing import Ring
+from stores.ledger.statements import Witness, refuse_unsigned, refuse_untold
 
 OPENED, CHANGED, SAID = "incident.opened", "incident.changed", "incident.said"
 Reader = sa.Connection | Transaction
@@ -152,12 +153,9 @@ def _entry(row: sa.Row[Any]) -> IncidentEntry:
 
 
 def _verify(reader: Reader, entry: IncidentEntry, ring: Ring) -> None:
-    thing = f"entry {_subject(entry)}"
-    if entry.digest not in {told.detail.get("digest") for told in audit.told(reader, SAID, _subject(entry))}:
-        raise rows.differs("entry", _subject(entry), expected="the one that the audit log tells of", got="another")
-    if not ring.allowed(entry.key, "incident"):
-        raise TamperError(thing, expected="the key of an operator", got=entry.key, do="run `grownet audit verify`")
-    ring.verify(entry.key, entry.unsigned(), entry.signature)
+    told = Witness(SAID, "entry", _subject(entry), "operator")
+    refuse_untold(reader, entry, told)
+    refuse_unsigned(entry, told, ring, "incident")
 
 
 def _subject(entry: IncidentEntry) -> str:

@@ -12,12 +12,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from errors import RevisionConflict, TamperError
+from errors import RevisionConflict
 from records import OutboxEvent, ReviewAnswer, ReviewState
 from stores.ledger import audit, outbox, rows
 from stores.ledger import tables as t
 from stores.ledger.engine import Ledger, Transaction, head_of
 from stores.ledger.signing import Ring
+from stores.ledger.statements import Witness, refuse_unsigned, refuse_untold
 
 ANSWERED = "review.answered"
 CHECK = "audit"  # the key of answers that a check of ours gave
@@ -140,20 +141,10 @@ def _state(reader: Reader, quarter: str) -> ReviewState | None:
 
 def _verify(reader: Reader, answer: ReviewAnswer, ring: Ring) -> None:
     """A person's answer is proved by its signature, a check's by the role that the audit log wrote it under."""
-    thing = f"answer {_subject(answer)}"
-    told = [(entry.detail.get("digest"), entry.role) for entry in audit.told(reader, ANSWERED, _subject(answer))]
-    role = "flow" if answer.key == CHECK else "operator"
-    if (answer.digest, role) not in told:
-        raise TamperError(
-            thing,
-            expected=f"the one that the audit log tells of, written as {role}",
-            got="another",
-            do="compare the ledger with a backup",
-        )
+    told = Witness(ANSWERED, "answer", _subject(answer), "flow" if answer.key == CHECK else "operator")
+    refuse_untold(reader, answer, told)
     if answer.key != CHECK:
-        if not ring.allowed(answer.key, "review"):
-            raise TamperError(thing, expected="the key of an operator", got=answer.key, do="run `grownet audit verify`")
-        ring.verify(answer.key, answer.unsigned(), answer.signature)
+        refuse_unsigned(answer, told, ring, "review")
 
 
 def _subject(answer: ReviewAnswer) -> str:
