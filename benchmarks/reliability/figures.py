@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from benchmarks.reliability.record import Sent
+from benchmarks.client.record import Sent
 
 OK = 200
 CONFIDENCE = 0.95

@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from benchmarks.reliability.record import Sent, Stream
+from benchmarks.client.record import Sent, Stream
+from benchmarks.client.traffic import post
 from benchmarks.reliability.stage import HOSTILE
-from benchmarks.reliability.traffic import post
 from benchmarks.reliability.village import MODEL
 
 CLOSED = 0  # the connection was closed without a reply

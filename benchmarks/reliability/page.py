@@ -17,9 +17,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.client.record import Sent
 from benchmarks.reliability.figures import OK
 from benchmarks.reliability.play import Played
-from benchmarks.reliability.record import Sent
 from benchmarks.reliability.stage import Window
 
 TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from benchmarks.client.record import Sent, Stream
+from benchmarks.client.traffic import Traffic, post
 from benchmarks.reliability import village
 from benchmarks.reliability.fleet import Fleet, until
 from benchmarks.reliability.oracle import Timeline
-from benchmarks.reliability.record import Sent, Stream
-from benchmarks.reliability.traffic import Traffic, post
 from benchmarks.reliability.village import Village
 from records import ReleasePlan
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from benchmarks.client.record import Sent
 from benchmarks.reliability import figures, kept
 from benchmarks.reliability.kept import Kept
 from benchmarks.reliability.oracle import Oracle, Timeline
-from benchmarks.reliability.record import Sent
 from benchmarks.reliability.stage import GOOD, Promise, Run, Stated, Window, replies
 from records import Answer
 

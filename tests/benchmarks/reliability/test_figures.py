@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.client.record import Sent
 from benchmarks.reliability import figures
-from benchmarks.reliability.record import Sent
 
 
 def sent(number: int, status: int = 200, seconds: float = 0.01, error: str = "") -> Sent:

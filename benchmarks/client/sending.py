@@ -1,6 +1,6 @@
 """The client: sends at a given rate and writes down what became of every request. A process of its own.
 
-`python -m benchmarks.reliability.client SPEC OUT` reads a `record.Spec`, writes a list of `record.Sent` (MessagePack) at
+`python -m benchmarks.client.sending SPEC OUT` reads a `record.Spec`, writes a list of `record.Sent` (MessagePack) at
 the end, and `ready` to stdout when it begins. Open loop: a request is due at its time, whether or not those before it were answered. Commands come on stdin:
 `rate STREAM PER_SECOND`, `stop`; a closed stdin stops it too, and so do the limits of the specification.
 """
@@ -19,7 +19,7 @@ import httptools
 import msgspec
 import uvloop
 
-from benchmarks.reliability.record import Sent, Spec, Stream
+from benchmarks.client.record import Sent, Spec, Stream
 
 TICK_SECONDS = 0.001
 LOOK_SECONDS = 0.05  # how often timeouts are looked for
@@ -146,6 +146,8 @@ class Sender:
 
     def free(self, connection: Connection) -> None:
         self._idle.append(connection)
+        if self.stream.closed and self._rate > 0 and not self._waiting:
+            self._offer(time.monotonic())
         self._serve()
 
     def gone(self, connection: Connection) -> None:
@@ -226,6 +228,8 @@ class Client:
             for sender in self._senders.values():
                 sender.tick(time.monotonic())
             await asyncio.sleep(TICK_SECONDS)
+        for sender in self._senders.values():
+            sender.rate(0.0)
         end = time.monotonic() + self.spec.timeout_seconds
         while any(sender.busy for sender in self._senders.values()) and time.monotonic() < end:
             self._look()

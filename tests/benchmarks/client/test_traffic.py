@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.client.record import Sent, Stream
+from benchmarks.client.traffic import Traffic, post
 from benchmarks.reliability.fleet import until
-from benchmarks.reliability.record import Sent, Stream
-from benchmarks.reliability.traffic import Traffic, post
 
 ASKED = post("/x", b"{}", {})
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"

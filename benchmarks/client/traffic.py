@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.reliability.record import Sent, Spec, Stream
+from benchmarks.client.record import Sent, Spec, Stream
 from errors import StackError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,11 +28,12 @@ class Traffic:
     """
 
     def __init__(self, folder: Path, address: tuple[str, int], streams: Sequence[Stream], most_seconds: float) -> None:
+        self._most_seconds = most_seconds
         self._out = folder / f"record-{time.monotonic_ns()}.msgpack"
         spec = Spec(*address, list(streams), most_seconds, MOST_REQUESTS, TIMEOUT_SECONDS)
         path = self._out.with_suffix(".spec")
         path.write_bytes(msgspec.msgpack.encode(spec))
-        command = [sys.executable, "-m", "benchmarks.reliability.client", str(path), str(self._out)]
+        command = [sys.executable, "-m", "benchmarks.client.sending", str(path), str(self._out)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
         if self.process.stdout is None or not self.process.stdout.readline():
             raise StackError("client", expected="to start", got=f"exit code {self.process.wait()}")
@@ -40,6 +41,12 @@ class Traffic:
     def rate(self, stream: str, per_second: float) -> None:
         """From now on a stream sends at this rate; 0 stops it. A closed stream sends while its rate is above 0."""
         self._tell(f"rate {stream} {per_second}")
+
+    def ended(self) -> list[Sent]:
+        """What it wrote down by the end of its time. Raises as `finish`."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(self._most_seconds + TIMEOUT_SECONDS + SPARE_SECONDS)
+        return self.finish()
 
     def finish(self) -> list[Sent]:
         """Stops it and waits for what is under way.
