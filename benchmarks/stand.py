@@ -206,7 +206,7 @@ class Stand(Home):
                 self.rollout,
                 f"salt-{arm.number}",
                 lifts_freeze=False,
-                at=NOON,
+                at=self.asked_at(),
                 actor="release",
                 reason="voted",
             ),

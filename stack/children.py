@@ -15,7 +15,7 @@ from configs.schema import Settings
 from errors import StackError
 from records import utc_now
 from stack.ports import free, listens
-from stack.programs import ROOT, Program
+from stack.programs import Program
 from stack.watchdog import MARK
 
 GRACE_SECONDS = 8.0  # between asking a process to end and ending it
@@ -60,7 +60,7 @@ def spawn(program: Program, settings: Settings, port: int, mark: str, extra: dic
         process = subprocess.Popen(
             program.command(settings, port),
             env={**program.environment(settings, port), **extra, MARK: mark},
-            cwd=ROOT,
+            cwd=program.folder,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -43,6 +43,7 @@ class Program:
     seconds: float  # to wait until it is up
     listens: bool = True
     says: str = ""  # what its log must have by then; for a program that cannot be asked
+    folder: Path = ROOT  # where it runs: modules there come before the house's own
 
 
 def environment(settings: Settings, extra: Mapping[str, str], *, secrets: bool = False) -> dict[str, str]:

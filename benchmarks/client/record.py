@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+FED = ".feedback"
+
 
 class Sent(msgspec.Struct, frozen=True, array_like=True):
     """One request and what became of it. Times are seconds of the machine's monotonic clock."""
@@ -34,6 +36,14 @@ class Sent(msgspec.Struct, frozen=True, array_like=True):
             return None
 
 
+class Feedback(msgspec.Struct, frozen=True):
+    """What the sender of a stream says of each answer it got, as soon as it has it."""
+
+    path: str
+    headers: dict[str, str]
+    outcomes: list[bytes]  # JSON, one for each payload of the stream
+
+
 class Stream(msgspec.Struct, frozen=True):
     """Requests of one kind. Payloads are whole HTTP requests, as bytes, sent in turn."""
 
@@ -43,6 +53,7 @@ class Stream(msgspec.Struct, frozen=True):
     connections: int = 64  # at most
     closed: bool = False  # each connection sends its next request when it has the reply to the last
     fresh: bool = False  # a new connection for each request, closed afterwards
+    feedback: Feedback | None = None  # in the record under `name + FED`
 
 
 class Spec(msgspec.Struct, frozen=True):

@@ -2,13 +2,15 @@
 
 `python -m benchmarks.client.sending SPEC OUT` reads a `record.Spec`, writes a list of `record.Sent` (MessagePack) at
 the end, and `ready` to stdout when it begins. Open loop: a request is due at its time, whether or not those before it were answered. Commands come on stdin:
-`rate STREAM PER_SECOND`, `stop`; a closed stdin stops it too, and so do the limits of the specification.
+`rate STREAM PER_SECOND`, `stop`; a closed stdin stops it too, and so do the limits of the specification. A stream with feedback says of each answer what
+came of it, from the same client.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import time
 from collections import deque
@@ -19,18 +21,21 @@ import httptools
 import msgspec
 import uvloop
 
-from benchmarks.client.record import Sent, Spec, Stream
+from benchmarks.client.record import FED, Feedback, Sent, Spec, Stream
+from benchmarks.client.traffic import post
 
 TICK_SECONDS = 0.001
 LOOK_SECONDS = 0.05  # how often timeouts are looked for
 READY = "ready\n"
-LEAST_STATUS = 200  # below it a reply is not the last one
+LEAST_STATUS = OK = 200  # below it a reply is not the last one
+PREDICTION_ID = re.compile(rb'"prediction_id":"([^"]+)"')
 
 
 class Job(NamedTuple):
     number: int
     payload: int
     due: float
+    feedback: bytes = b""  # the whole request, when it is one about an answer
 
 
 class Result(NamedTuple):
@@ -60,7 +65,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             self.end("closed before it was sent")
         else:
-            self._transport.write(self._sender.stream.payloads[job.payload])
+            self._transport.write(job.feedback or self._sender.stream.payloads[job.payload])
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -159,8 +164,20 @@ class Sender:
     def settle(self, job: Job, sent: float, result: Result) -> None:
         """Writes down what became of a request."""
         done = time.monotonic()
-        row = (job.number, self.stream.name, job.payload, job.due, sent or done, done, *result)
+        name = self.stream.name + FED if job.feedback else self.stream.name
+        row = (job.number, name, job.payload, job.due, sent or done, done, *result)
         self._client.records.append(Sent(*row))
+        if result.status == OK and not job.feedback and self.stream.feedback is not None:
+            self._report(self.stream.feedback, job, result.body)
+
+    def _report(self, feedback: Feedback, job: Job, reply: bytes) -> None:
+        """Queues what became of an answer; sent with the next connection that is free, this one soonest."""
+        found, number = PREDICTION_ID.search(reply), self._client.number()
+        if found is None or number < 0:
+            return
+        body = b'{"prediction_id":"%b","outcome":%b}' % (found[1], feedback.outcomes[job.payload])
+        told = post(feedback.path, body, feedback.headers)
+        self._waiting.append(Job(number, job.payload, time.monotonic(), told))
 
     def _offer(self, due: float) -> None:
         number = self._client.number()

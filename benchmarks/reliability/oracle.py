@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from benchmarks.reliability.faulty import files_digest
+from errors import TamperError
 from models.contract import Decided, Model
-from records import Arm, ReleasePlan
+from records import Arm, ReleasePlan, digest_of
 from stores.artifacts import Artifacts, Bundle
 
 RULES = "rules"
@@ -53,6 +55,7 @@ class Timeline:
 
 
 class Loaded(NamedTuple):
+    same: str  # digest of all that decides; versions that differ in name only are worked out once
     fitted: Any
     index: Any
     policy: Any
@@ -99,18 +102,20 @@ class Oracle:
         """What may be said: one thing by a version; by the rules one thing for each snapshot they may look at, and what
         they say without any only when no arm can be loaded."""
         if chosen is not None and chosen.artifact is not None:
-            return self._decisions(chosen.artifact.content, asked)
+            return self.decisions(chosen.artifact.content, asked)
         arms = (plan.champion, plan.previous, plan.control, plan.canary)
         contents = dict.fromkeys(arm.artifact.content for arm in arms if arm is not None and arm.artifact is not None)
         bare = self._ruled("", asked) if override == "not_loaded" or not contents else []
-        return [one for content in contents for one in self._ruled(content, asked)] + bare
+        return [one for content in contents if self._opens(content) for one in self._ruled(content, asked)] + bare
 
-    def _decisions(self, content: str, asked: bytes) -> list[Decided]:
-        if (content, asked) not in self._said:
-            loaded, requests = self._open(content), [self._masked(asked)]
+    def decisions(self, content: str, asked: bytes) -> list[Decided]:
+        """What the version with this artifact says to a request (JSON)."""
+        loaded = self._open(content)
+        if (loaded.same, asked) not in self._said:
+            requests = [self._masked(asked)]
             proposals = self._model.predict(loaded.fitted, loaded.index, requests)
-            self._said[content, asked] = self._model.decide(proposals, requests, loaded.index, loaded.policy)
-        return self._said[content, asked]
+            self._said[loaded.same, asked] = self._model.decide(proposals, requests, loaded.index, loaded.policy)
+        return self._said[loaded.same, asked]
 
     def _ruled(self, content: str, asked: bytes) -> list[Decided]:
         key = f"rules {content}"
@@ -123,10 +128,24 @@ class Oracle:
     def _open(self, content: str) -> Loaded:
         if content not in self._loaded:
             bundle: Bundle = self._artifacts.bundle(content)
-            index = self._model.index(self._artifacts.frame(bundle.manifest.features))
-            policy = msgspec.convert(bundle.manifest.policy, self._model.Policy)
-            self._loaded[content] = Loaded(self._model.load(bundle.model), index, policy)
+            features, policy = bundle.manifest.features, bundle.manifest.policy
+            same = digest_of([files_digest(bundle.model), features.content, policy])
+            known = next((one for one in self._loaded.values() if one.same == same), None)
+            self._loaded[content] = known or Loaded(
+                same,
+                self._model.load(bundle.model),
+                self._model.index(self._artifacts.frame(features)),
+                msgspec.convert(policy, self._model.Policy),
+            )
         return self._loaded[content]
+
+    def _opens(self, content: str) -> bool:
+        """False for one whose bytes were changed: no replica looks at its snapshot either."""
+        try:
+            self._open(content)
+        except TamperError:
+            return False
+        return True
 
     def _masked(self, asked: bytes) -> Any:
         if asked not in self._requests:

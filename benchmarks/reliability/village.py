@@ -35,13 +35,17 @@ class Village(Stand):
 
     def differing(self, number: int) -> tuple[Arm, dict[str, bytes]]:
         """A candidate that goes by what sells now where version 1 goes by the history; and its model's files."""
+        made = self.other(number)
+        return self.candidate(number, **made), made["files"]
+
+    def other(self, number: int) -> dict[str, Any]:
+        """The parts of such a candidate that differ, as `candidate` takes them; `number` says how strongly it differs."""
         frame, params, policy = self._prepared()
         blend = replace(params.blend, popularity_weight=params.blend.popularity_weight + number, trend_power=0.0)
         fitted = self.model.fit(self._tables(), self.lesson.as_of, replace(params, blend=blend), 0)
         index, requests = self.model.index(frame), self.model.example()
         expected = self.model.decide(self.model.predict(fitted, index, requests), requests, index, policy)
-        files = self.model.dump(fitted)
-        return self.candidate(number, files=files, expected=msgspec.json.encode(expected)), files
+        return {"files": self.model.dump(fitted), "expected": msgspec.json.encode(expected)}
 
     def spoilt(self, number: int) -> Arm:
         """A candidate that people voted for, whose bytes changed afterwards."""
@@ -62,15 +66,27 @@ def lesson() -> Lesson:
 def bodies() -> list[bytes]:
     """Requests of customers, of baskets, of both; one in ten of a customer nobody knows."""
     rows, draw = _orders(), random.Random(SEED)
-    customers, codes = sorted(rows[SUBJECT].unique()), sorted(rows["stock_code"].unique())
+    customers, known_codes = sorted(rows[SUBJECT].unique()), codes()
     found: list[bytes] = []
     for at in range(BODIES):
         known = str(draw.choice(customers)) if at % 10 else f"nobody-{at}"
         asked: dict[str, Any] = {"customer": known} if at % 4 else {}
         if at % 2 == 0:
-            asked["recent"] = draw.sample(codes, draw.randint(1, 5))
+            asked["recent"] = draw.sample(known_codes, draw.randint(1, 5))
         found.append(msgspec.json.encode({**asked, "k": draw.choice((5, 10, 20))}))
     return found
+
+
+def regulars(days: int) -> list[str]:
+    """Who ordered in the last days of the data: the customer of each order, by time."""
+    rows = _orders()
+    late = rows[rows[TIME] > rows[TIME].max() - timedelta(days=days)].sort_values([TIME, "invoice_no"])
+    return [str(one) for one in late.drop_duplicates("invoice_no")[SUBJECT].dropna()]
+
+
+def codes() -> list[str]:
+    """Every product of the data, sorted."""
+    return sorted(_orders()["stock_code"].unique())
 
 
 def made(folder: Path) -> Village:

@@ -53,6 +53,19 @@ def release(ledger: Ledger, name: str, epoch: int, at: datetime | None = None) -
         transaction.execute(mine.values(holder="", expires_at=at or utc_now()))
 
 
+def holder(ledger: Ledger, name: str) -> str:
+    """Who took a lease last and did not give it back; empty when nobody did. It may have run out."""
+    with ledger.read() as connection:
+        return str(connection.execute(sa.select(leases.c.holder).where(leases.c.name == name)).scalar() or "")
+
+
+def held(ledger: Ledger, name: str) -> tuple[str, datetime] | None:
+    """Who took a lease last (empty when it was given back), and when it is free again unless renewed; None before the first."""
+    with ledger.read() as connection:
+        row = connection.execute(sa.select(leases.c.holder, leases.c.expires_at).where(leases.c.name == name)).first()
+    return (str(row.holder), row.expires_at) if row is not None else None
+
+
 def refuse_stale(transaction: Transaction, name: str, epoch: int) -> None:
     """Raises RevisionConflict when the lease has another epoch than the one this write names."""
     row = transaction.execute(sa.select(leases).where(leases.c.name == name).with_for_update()).first()

@@ -67,6 +67,15 @@ def test_one_that_does_not_come_up_is_told_in_its_time(stack: Stack) -> None:
         stack.start("mute")
 
 
+def test_a_program_runs_in_the_folder_it_names(house: Settings, tmp_path: Path) -> None:
+    (tmp_path / "said.py").write_text("print('from here', flush=True)\n", encoding="utf-8")
+    code = "import time, said; time.sleep(600)"
+    here = replace(program("here", code, says="from here"), folder=tmp_path)
+    with Stack(house, programs=toys(here=here)) as stack:
+        stack.start("here")
+        assert stack.dead() == {}
+
+
 def test_an_unknown_program(stack: Stack) -> None:
     with pytest.raises(UsageError, match="mystery"):
         stack.start("mystery")

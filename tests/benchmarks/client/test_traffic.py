@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.client.record import Sent, Stream
+from benchmarks.client.record import FED, Feedback, Sent, Stream
 from benchmarks.client.traffic import Traffic, post
 from benchmarks.reliability.fleet import until
 
@@ -107,3 +107,32 @@ def test_it_does_what_it_is_told(tmp_path: Path) -> None:
         found = traffic.finish()
     counts = {name: sum(one.stream == name for one in found) for name in ("a", "b")}
     assert counts["a"] > 50 > counts["b"]
+
+
+def test_what_came_of_an_answer_is_told_once_it_is_there(tmp_path: Path) -> None:
+    heard: list[bytes] = []
+
+    def handle(client: socket.socket) -> None:
+        with client:
+            while data := client.recv(65536):
+                heard.append(data)
+                body = b'{"prediction_id":"id-%d"}' % len(heard)
+                client.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+
+    feedback = Feedback("/m/feedback", {"authorization": "Bearer key"}, [b'{"hit":1}', b'{"hit":2}'])
+    with served(handle) as address:
+        found = sent(tmp_path, address, Stream("good", [ASKED, ASKED], 20.0, connections=1, feedback=feedback))
+    asked = [one for one in found if one.stream == "good"]
+    told = [one for one in found if one.stream == "good" + FED]
+    assert 5 <= len(asked) == len(told)
+    bodies = [data.split(b"\r\n\r\n")[1] for data in heard if data.startswith(b"POST /m/feedback")]
+    given = {one.payload: one.reply["prediction_id"] for one in asked[:2]}
+    assert bodies[0] == b'{"prediction_id":"%b","outcome":{"hit":1}}' % given[0].encode()
+    assert bodies[1] == b'{"prediction_id":"%b","outcome":{"hit":2}}' % given[1].encode()
+
+
+def test_an_answer_that_failed_has_no_outcome(tmp_path: Path) -> None:
+    feedback = Feedback("/m/feedback", {}, [b"1"])
+    with served(answering(COME_BACK)) as address:
+        found = sent(tmp_path, address, Stream("good", [ASKED], 20.0, feedback=feedback))
+    assert {one.stream for one in found} == {"good"}

@@ -53,3 +53,12 @@ def test_a_write_under_another_epoch_is_refused(world: World, epoch: int) -> Non
             leases.refuse_stale(transaction, "guard", epoch)
         with pytest.raises(RevisionConflict, match="no such lease"):
             leases.refuse_stale(transaction, "never taken", epoch)
+
+
+def test_the_holder_is_known_until_it_gives_the_lease_back(world: World) -> None:
+    guard = world.ledgers["guard"]
+    assert leases.holder(guard, "guard") == ""
+    epoch = leases.acquire(guard, "guard", "one", 10, at=NOON) or 0
+    assert leases.holder(guard, "guard") == "one"
+    leases.release(guard, "guard", epoch, at=NOON)
+    assert leases.holder(guard, "guard") == ""

@@ -1,0 +1,77 @@
+"""Plays the faults of a drill on one running stack, each so many times, and brings the house back to good after each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from benchmarks.client.record import Sent
+from benchmarks.drill.faults import FAULTS
+from benchmarks.drill.house import Running
+from benchmarks.drill.measures import Repeat
+from benchmarks.drill.stage import Stage, Theatre
+from benchmarks.drill.watcher import Watcher
+from benchmarks.reliability import faulty
+from benchmarks.reliability.play import oracle_of
+from benchmarks.reliability.village import MODEL
+from errors import GrownetError, ReleaseRefused, RevisionConflict, StackError
+from records import utc_now
+from stores.ledger import audit
+
+SCOPES = ("predict", "feedback", "read", "replay")
+BACK = timedelta(days=60)  # to the event time of the first repeat; each has an hour of its own
+ATTEMPTS = 10  # at bringing the plan back, while the guard writes too
+
+
+def play(
+    running: Running, names: Sequence[str], repeats: int, per_second: float, tell: Callable[[Repeat], None]
+) -> dict[str, list[Repeat]]:
+    """Every repeat of every fault, by fault; `tell` hears of each as it ends.
+
+    Raises:
+        TamperError: when the audit log does not verify at the end.
+        StackError: when the house cannot be brought back to good.
+    """
+    played: dict[str, list[Repeat]] = {name: [] for name in names}
+    first = datetime.now(UTC).replace(minute=10, second=0, microsecond=0) - BACK
+    with Watcher(running.house.url) as watcher:
+        key = running.house.key(*SCOPES)
+        theatre = Theatre(running, watcher, oracle_of(running.house), per_second, key)
+        for name in names:
+            for number in range(1, repeats + 1):
+                hour = sum(len(one) for one in played.values())
+                stage = Stage(theatre, name, number, first + timedelta(hours=hour))
+                played[name].append(_played(stage))
+                tell(played[name][-1])
+        audit.verify(running.house.ledgers["reader"])
+    return played
+
+
+def _played(stage: Stage) -> Repeat:
+    """One repeat. What goes wrong with it is its own; the next one finds a good house."""
+    records: list[Sent] = []
+    try:
+        FAULTS[stage.fault].play(stage)
+        stage.rest()
+    except GrownetError as error:
+        stage.broken.append(str(error))
+    finally:
+        faulty.set_fault(stage.running.fault, None)
+        records = stage.collect()
+    repeat = stage.measured(records)
+    _good(stage)
+    return repeat
+
+
+def _good(stage: Stage) -> None:
+    """Everything alive, version 1 alone in the plan, served by every replica."""
+    running = stage.running
+    for name in running.stack.dead():
+        running.stack.restart(name)
+    since = utc_now().timestamp()
+    for _ in range(ATTEMPTS):
+        with suppress(RevisionConflict, ReleaseRefused):  # the guard wrote meanwhile: look again
+            running.followed(running.house.good(), since)
+            return
+    raise StackError(f"the plan of {MODEL}", expected="version 1 alone", got=running.house.plan().reason)

@@ -1,0 +1,69 @@
+"""Runs the monitor again and again through its Prefect deployment, as `grownet monitor MODEL` does, while a drill goes on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import NamedTuple
+
+from benchmarks.reliability.village import MODEL
+from configs.schema import Settings
+from errors import StackError
+from tasks import runs
+
+LOOK_SECONDS = 0.25
+MOST_SECONDS = 180.0
+
+
+class Round(NamedTuple):
+    """One run: wall-clock seconds of its order and its end, and how it ended."""
+
+    started: float
+    ended: float
+    state: str
+
+
+class Rounds:
+    """One run after the other until the block ends; the one under way then is waited for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.done: list[Round] = []
+        self.trouble = ""
+        self._settings, self._stop = settings, threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rounds", daemon=True)
+
+    def __enter__(self) -> Rounds:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(MOST_SECONDS)
+
+    def first(self) -> bool:
+        """Whether a run has ended. Raises StackError when Prefect cannot be asked for one."""
+        if self.trouble:
+            raise StackError("monitor runs", expected="to be started", got=self.trouble)
+        return bool(self.done)
+
+    def facts(self) -> dict[str, object]:
+        took = [round(one.ended - one.started, 1) for one in self.done]
+        return {
+            "monitor_runs": len(took),
+            "monitor_seconds": took,
+            "monitor_states": sorted({r.state for r in self.done}),
+        }
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self.done.append(self._one())
+        except StackError as error:
+            self.trouble = str(error)
+
+    def _one(self) -> Round:
+        started = time.time()
+        run = runs.start_deployment(self._settings, runs.MONITOR, {"model": MODEL, "until": "", "report": False})
+        while runs.alive(self._settings, run) and time.time() - started < MOST_SECONDS:
+            time.sleep(LOOK_SECONDS)
+        return Round(started, time.time(), runs.state(self._settings, run)[0])

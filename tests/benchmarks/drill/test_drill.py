@@ -1,0 +1,29 @@
+"""The short form: three faults on a real service with two workers and two guards, without Prefect and MLflow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import drill
+from errors import UsageError
+
+SHORT = ("errors", "corrupt_artifact", "killed_leader")
+
+
+@pytest.mark.slow
+@pytest.mark.stack
+def test_releases_take_themselves_back(tmp_path: Path) -> None:
+    facts = drill.drill(SHORT, 1, 40.0, flows=False)
+    assert [said for one in facts["faults"].values() for said in one["exceeded"]] == []
+    for name in SHORT:
+        one = facts["faults"][name]
+        assert one["requests"] > 50, name
+        assert one["moments"]["switched"] is not None, name
+    drill.report(facts, tmp_path, as_json=True)
+
+
+def test_faults_of_prefect_need_it() -> None:
+    with pytest.raises(UsageError, match="null_surge"):
+        drill.drill(["errors", "null_surge"], 1, 40.0, flows=False)
