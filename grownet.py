@@ -214,6 +214,19 @@ def models(as_json: Json = False) -> None:
 
 
 @app.command()
+def shadow(model: ModelName, as_json: Json = False) -> None:
+    """How a candidate answers beside the champion: overlap, scores, decisions and KPI, by segment. Writes a page too."""
+    from records import utc_now
+    from tasks.shadow import report
+    from tasks.shadow_page import describe, kept
+
+    chosen, config = _house()
+    found = report(chosen, config, model, utc_now())
+    page = kept(chosen.home, found)
+    _print(found, as_json, describe(found, page))
+
+
+@app.command()
 def card(
     model: ModelName,
     version: Annotated[int, typer.Option(help="N of MODEL-vN; the newest when left out.")] = 0,
@@ -284,17 +297,6 @@ def bench(
     if question not in questions():
         raise UsageError("bench", expected=f"one of {questions()}", got=question)
     importlib.import_module(f"benchmarks.{question}").main([*context.args, *(["--json"] if as_json else [])])
-
-
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-    options_metavar="[FAULT ...] [--repeats N] [--out FOLDER]",
-)
-def drill(context: typer.Context, as_json: Json = False) -> None:
-    """Inject faults into a stack of its own under traffic, and measure how releases take themselves back (`drill --help`)."""
-    from benchmarks.drill import main
-
-    main([*context.args, *(["--json"] if as_json else [])])
 
 
 @app.command()

@@ -68,9 +68,10 @@ def matured(model: Model, live: Answer, other: Answer | None, outcome: Any) -> C
 
     A pair is counted in the row of the arm under judgement, with the champion's value beside it. Without a pair the
     answer counts for its own arm, except for an arm that is judged in pairs: half a pair would say that the champion
-    had nothing.
+    had nothing. Where the outcome depends on the answer (split) there is no pair: what came of the champion's answer is
+    not what would have come of the shadow's.
     """
-    if other is not None:
+    if other is not None and model.JUDGE == "paired":
         judged, champion = (live, other) if live.arm in JUDGED else (other, live)
         own, rival = _kpi(model, judged, outcome), _kpi(model, champion, outcome)
         return _counter(live, judged.arm, judged.version, own, rival)

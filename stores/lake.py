@@ -179,6 +179,15 @@ class Lake:
             found = rows.scanner(columns=list(columns), filter=_expression(where), **LITTLE_AT_A_TIME)
             return found.head(most).to_pandas()
 
+    def batches(self, table: str, columns: Sequence[str], where: Sequence[Filter]) -> Iterator[pa.RecordBatch]:
+        """All rows for which every filter holds, some thousand at a time, in any order; no more of the table is held than
+        that. Raises as `read`."""
+        handle = self._open(table)
+        with _readable(table):
+            rows = handle.to_pyarrow_dataset()
+            scanner = rows.scanner(columns=list(columns), filter=_expression(where), **LITTLE_AT_A_TIME)
+            yield from scanner.to_batches()
+
     def partitions(self, table: str, **where: str) -> list[dict[str, str]]:
         """The partitions there are, as the table's paths name them."""
         filters = [(name, "=", value) for name, value in where.items()]

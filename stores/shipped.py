@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
+from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -46,6 +47,14 @@ LAYOUTS = {ANSWERS: _LINES, FEEDBACK: _LINES, ASIDE: Layout((), ("segment",)), S
 COLUMNS = ("replica", "segment", "offset", "line")  # what a line is read back from
 LINES_OF_ONE = 100  # of an answer, at most: it has one, a score beside it, and feedback once
 SEARCHED_AT_ONCE = 500  # ids in one query
+
+
+class Stood(NamedTuple):
+    """The segment a line stood in, and the folder that numbered it."""
+
+    replica: str
+    folder: str
+    segment: int
 
 
 class Shipped:
@@ -110,6 +119,15 @@ class Shipped:
         when: list[Filter] = [("received_at", ">=", start), ("received_at", "<", end)]
         found = self._entries(ANSWERS, [("model", "=", model), *span, *when, ("paired_with", "=", "")])
         return (entry for entry in found if isinstance(entry, Answer))
+
+    def lines(self, table: str, model: str, since: date) -> Iterator[tuple[Stood, bytes]]:
+        """The lines about a model's answers of this UTC day and later as they were journalled, in any order; some thousand at
+        a time, so that no more is held. What they say is not checked here."""
+        if self._lake.exists(table):
+            columns = ("replica", "folder", "segment", "line")
+            for rows in self._lake.batches(table, columns, [("model", "=", model), ("day", ">=", since)]):
+                for replica, folder, segment, line in zip(*(rows[name].to_pylist() for name in columns), strict=True):
+                    yield Stood(replica, folder, segment), f"{line}\n".encode()
 
     def _entries(self, table: str, where: Sequence[Filter]) -> Iterator[Entry]:
         if not self._lake.exists(table):

@@ -16,6 +16,7 @@ from checks.plans import describe
 from configs.schema import Config
 from records import Candidate, Evidence, Gate, ReleasePlan, Rollout, Step, Vote
 from stores.ledger.ballots import Question
+from tasks import places
 from tasks.escape import plain
 
 MOST_FIGURES = 30
@@ -69,13 +70,18 @@ def undoing(verb: str, plan: ReleasePlan, reason: str) -> str:
         "",
         f"**Asked because:** {plain(reason)}",
         "",
-        *(
-            {"advance": ["The guard could not decide from the sample: your yes replaces it for one step.", ""]}.get(
-                verb, []
-            )
-        ),
+        *(_step(plan) if verb == "advance" else []),
     ]
     return "\n".join(lines)
+
+
+def _step(plan: ReleasePlan) -> Iterator[str]:
+    yield "The guard could not decide from the sample: your yes replaces it for one step."
+    yield ""
+    if plan.canary is not None:
+        page = places.shadow(plan.model, plan.canary.name)
+        yield f"How {plan.canary.name} answers beside the champion: `grownet shadow {plan.model}`, which writes `{page}` below home."
+        yield ""
 
 
 def enrolment(name: str, role: str, identities: Sequence[str], asked_by: str) -> str:

@@ -18,3 +18,8 @@ def card(model: str, name: str) -> PurePosixPath:
 def postmortem(incident: str) -> PurePosixPath:
     """The postmortem of a closed incident."""
     return PurePosixPath("incidents", f"{incident}.md")
+
+
+def shadow(model: str, name: str) -> PurePosixPath:
+    """The page that compares a version in the shadow with the champion."""
+    return PurePosixPath("pages", "shadow", model, f"{name}.html")

@@ -244,6 +244,8 @@ def _lines(item: dict[str, Any]) -> Iterator[str]:
     if item["ballot"]:
         ballot = item["ballot"]
         yield f"  ballot to {ballot['verb']} is open, waiting for {', '.join(ballot['missing'])}"
+    if item["plan"].canary is not None:
+        yield f"  beside the champion: `grownet shadow {item['model']}` compares them"
     for verdict in item["verdicts"][-1:]:
         yield f"  guard: {verdict.arm} {verdict.kpi}, {verdict.reason}"
     for ruling in item["rulings"][-1:]:

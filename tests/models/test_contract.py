@@ -18,19 +18,34 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from checks.assignment import bucket
 from checks.freshness import refuse_unlike
+from checks.plans import initial
 from errors import ConfigError, TamperError
-from models.contract import Decided, Model, Proposal, configure, feature_digest, names
+from models.contract import Decided, Model, Past, Proposal, configure, feature_digest, names
+from records import Answer, Feedback, ReleasePlan
 from serving.mapped import mapped
 from stores.artifacts import Artifacts, parquet
+from stores.journal import Journal
+from stores.lake import Lake
+from stores.segments import Entry, minute_of
+from stores.shipped import Shipped
 from stores.vault import Vault
+from tasks.questions import rollout_of
+from tasks.reading import Journals
 from tasks.reference import SAID
+from tasks.served import Served
+from tasks.shadow import Ground, Report, made
+from tasks.shadow_page import describe, write
+from tasks.shadow_pairs import about, read
 from tasks.trial import Trial
+from tests.stores.ledger.world import arm
 
 if TYPE_CHECKING:
     from tests.models.conftest import Case
 
 ROOT = Path(__file__).resolve().parents[2]
+NOW = datetime.now(UTC)
 KINDS = {"string": "str", "int64": "int64", "float64": "float64", "bool": "bool"}
 LIBRARIES = ("sklearn", "lightgbm", "scipy", "fairlearn", "threadpoolctl")
 FUNCTIONS = [name for name, value in vars(Model).items() if inspect.isfunction(value) and not name.startswith("_")]
@@ -389,3 +404,80 @@ def test_the_service_computes_for_a_subject_what_training_did(case: Case, tmp_pa
     assert decided == case.model.decide(proposals, asked, theirs, case.policy)
     week = case.model.build(case.tables, case.as_of - timedelta(days=7), case.params)
     assert not week.equals(case.features)  # at another moment it would be seen
+
+
+def shadowing(case: Case) -> ReleasePlan:
+    """Version 2 beside the rules."""
+    plan = initial(case.name, NOW)
+    begun = {"rollout": rollout_of(case.config), "rollout_started_at": NOW, "salt": "s"}
+    return msgspec.structs.replace(plan, mode="model", canary=arm(2, case.name), **begun)
+
+
+def pair(case: Case, plan: ReleasePlan, at: int, past: Past, said: tuple[Decided, Decided]) -> list[Entry]:
+    """Three lines as a replica writes them: the champion's answer, the candidate's score, and what came of it."""
+    subjects: list[str] = []
+
+    def noted(subject: str) -> str:
+        subjects.append(subject)
+        return subject
+
+    request = case.model.mask(past.request, noted)
+    live = Answer(
+        prediction_id=f"{case.name}.champion.v0.r1.{minute_of(NOW)}.one.{at:08x}-1.{'0' * 32}", model=case.name,
+        arm="champion", version=0, artifact="", revision=1, event_time=NOW, received_at=NOW,
+        subject=subjects[0] if subjects else "", bucket=bucket("s", case.model.routing_key(request)), decision=said[0],
+        features=request, salt="s",
+    )  # fmt: skip
+    assert plan.canary is not None
+    assert plan.canary.artifact is not None
+    beside = msgspec.structs.replace(
+        live, prediction_id=f"{live.prediction_id[:-1]}1", arm="canary", version=2,
+        artifact=plan.canary.artifact.content, decision=said[1], paired_with=live.prediction_id, features=None,
+    )  # fmt: skip
+    fed = Feedback(
+        prediction_id=live.prediction_id,
+        model=case.name,
+        outcome=past.outcome,
+        event_time=NOW,
+        received_at=NOW,
+        key="k",
+    )
+    return [live, beside, fed]
+
+
+def test_a_shadow_of_it_is_compared(case: Case, tmp_path: Path) -> None:
+    """The rules answer and the model shadows: a report of its decisions, scores, KPI and segments, out of a real journal."""
+    past, index, plan = case.past[-200:], case.model.index(case.features), shadowing(case)
+    requests = [one.request for one in past]
+    proposed = case.model.rules(index, requests), case.model.predict(case.fitted, index, requests)
+    champion, candidate = (case.model.decide(one, requests, index, case.policy) for one in proposed)
+    journal = Journal(tmp_path / "journal" / "one", segment_bytes=1 << 16, fsync_seconds=60)
+    for at, (one, *said) in enumerate(zip(past, champion, candidate, strict=True)):
+        journal.append(*pair(case, plan, at, one, (said[0], said[1])))
+    journal.close()
+    found = read(Journals(tmp_path / "journal", Shipped(Lake(str(tmp_path / "lake")))), about(plan))
+    served = Served(case.name, case.model, case.config, 2, "", features=case.features)
+    told = made(Ground(plan, plan, [], []), found, served, case.config, NOW)
+    every = told.overall
+    assert (every.pairs, told.compared.unreadable, told.compared.odd_outcomes) == (len(past), 0, 0)
+    assert every.flips == pytest.approx(sum(map(other, champion, candidate)) / len(past))
+    assert (every.rank_biased is not None) is any(len(one.items) > 1 and one.value is None for one in candidate)
+    assert every.kpi is not None
+    assert every.kpi.matured == len(past)
+    if case.model.JUDGE == "paired":
+        expected = [case.model.kpi(one, known.outcome) for one, known in zip(candidate, past, strict=True)]
+        assert every.kpi.candidate == pytest.approx(np.mean(expected))
+    else:
+        assert every.kpi.candidate is None
+        assert "not identifiable in the shadow" in describe(told, "")
+    assert told.segments
+    assert sum(one.pairs for one in told.segments if one.kind == told.segments[0].kind) == len(past)
+    assert Report.from_json(told.to_json()) == told
+    assert case.name in write(tmp_path, told).read_text(encoding="utf-8")
+
+
+def other(before: Decided, after: Decided) -> bool:
+    """Whether a decision is another, said once more: a label, the head of a list, or a number more than 5 % away."""
+    if before.value is not None and after.value is not None and len(before.items) != 1:
+        return abs(after.value - before.value) > 0.05 * abs(before.value)
+    return before.items[:1] != after.items[:1]

@@ -63,6 +63,23 @@ def test_half_a_pair_says_nothing_of_a_judged_arm() -> None:
     assert row(matured(MODEL, line("champion", 1, ITEMS), None, BOUGHT)) == ("champion", 1, 1.0, 0.0, 0.0)
 
 
+@pytest.mark.parametrize("name", ["ranking", "similar_content"])
+def test_where_the_outcome_depends_on_the_answer_a_shadow_has_none(name: str) -> None:
+    """What followed the champion's slate would make any other look worse, and in later steps the rows would be taken for pairs."""
+    split = contract.find(name)
+    assert split.JUDGE == "split"
+    decided = {"items": ["a", "b"], "scores": [1.0, 0.5], "value": None, "overruled": []}
+    live = line("champion", 1, ("a", "b"), model=name, decision=decided)
+    shadow = replace(live, arm="canary", version=2, decision={**decided, "items": ["b", "a"]})
+    outcome = split.Outcome(**({"clicked": "a"} if name == "ranking" else {"visited": ("/a",)}))
+    counted = matured(split, live, shadow, outcome)
+    assert counted == matured(split, live, None, outcome)
+    assert row(counted)[:2] == ("champion", 1)
+    assert row(counted)[3:] == (0.0, 0.0)
+    live, shadow = replace(live, arm="canary", version=2), replace(shadow, arm="champion", version=1)
+    assert row(matured(split, live, shadow, outcome))[:2] == ("canary", 2)
+
+
 def send(service: Inside, count: int, basket: str = "") -> list[dict[str, Any]]:
     recent = [basket] if basket else []
     return [service.ask({"customer": f"c{n}", "recent": recent}) for n in range(count)]

@@ -105,6 +105,21 @@ def test_reading_may_choose_columns_and_rows(lake: Lake) -> None:
     assert lake.read("orders", where=[("at", "<", NOON)]).empty
 
 
+def test_a_large_table_is_read_in_batches(lake: Lake) -> None:
+    many = pa.table(
+        {"item": [f"i{number}" for number in range(10_000)], "price": pa.array(range(10_000), pa.float64())}
+    )
+    lake.append("prices", many, "once", 1)
+    found = list(lake.batches("prices", ["item"], [("price", ">=", 1000.0)]))
+    assert len(found) > 1
+    assert {batch.schema.names[0] for batch in found} == {"item"}
+    assert sorted(name for batch in found for name in batch["item"].to_pylist()) == sorted(
+        f"i{number}" for number in range(1000, 10_000)
+    )
+    with pytest.raises(NotFound):
+        list(lake.batches("nothing", ["item"], [("price", ">=", 0.0)]))
+
+
 def test_commits_say_what_their_writer_said(lake: Lake) -> None:
     lake.append("orders", ROWS, "batch:1", 1, {"grownet": "first"})
     second = lake.append("orders", ROWS, "batch:2", 1, {"grownet": "second"})
