@@ -299,6 +299,17 @@ def bench(
     importlib.import_module(f"benchmarks.{question}").main([*context.args, *(["--json"] if as_json else [])])
 
 
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    options_metavar="[FAULT ...] [--repeats N] [--out FOLDER]",
+)
+def drill(context: typer.Context, as_json: Json = False) -> None:
+    """Inject faults into a stack of its own under traffic, and measure how releases take themselves back (`drill --help`)."""
+    from benchmarks.drill import main
+
+    main([*context.args, *(["--json"] if as_json else [])])
+
+
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Every setting with where it came from (secrets hidden), and what is reachable."""
