@@ -21,6 +21,7 @@ GrownetError                      exit code
 │   └── WrongLedger               a demo ledger outside the demo, or the other way round
 ├── ReleaseRefused            7   a release verb that is impossible now
 ├── VoteRefused               8   a submission that is no vote
+│   └── CodeRefused               one whose one-time code does not count, an operator's too
 ├── StackError                9   a process of ours did not start or stop
 └── DeliveryFailed           10   Slack, the mail server or Prefect did not take a message
 """
@@ -135,6 +136,10 @@ class ReleaseRefused(GrownetError):
 
 class VoteRefused(GrownetError):
     exit_code = 8
+
+
+class CodeRefused(VoteRefused):
+    pass
 
 
 class StackError(GrownetError):

@@ -41,6 +41,10 @@ ModelName = Annotated[str, typer.Argument(help="A model's name, such as recommen
 Reason = Annotated[str, typer.Option(help="Why; it is kept in the audit log.")]
 IncidentId = Annotated[str, typer.Argument(metavar="ID", help="Of an incident, as `grownet incident list` has it.")]
 Actor = Annotated[str, typer.Option("--as", help="Your operator name; your own key signs.")]
+Seen = Annotated[
+    int | None,
+    typer.Option("--revision", help="The one you looked at; nothing is done when somebody changed it since."),
+]
 
 
 def _house() -> tuple[Settings, Config]:
@@ -343,35 +347,37 @@ def notes(
     _print(facts, as_json, facts["file"] or facts["markdown"])
 
 
-def _operate(verb: str, model: str, reason: str, actor: str, as_json: bool) -> None:
+def _operate(verb: str, model: str, reason: str, actor: str, seen: int | None, as_json: bool) -> None:
     from tasks.operate import act
 
-    plan, words = act(_house()[0], verb, model, actor, reason)
+    chosen, config = _house()
+    recipe_of(config, model)  # a name with a slip in it freezes nothing
+    plan, words = act(chosen, verb, model, actor, reason, seen)
     _print(plan, as_json, words)
 
 
 @release_app.command()
-def freeze(model: ModelName, reason: Reason, actor: Actor, as_json: Json = False) -> None:
+def freeze(model: ModelName, reason: Reason, actor: Actor, revision: Seen = None, as_json: Json = False) -> None:
     """Stop a running rollout; nothing is promoted unattended. Training goes on."""
-    _operate("freeze", model, reason, actor, as_json)
+    _operate("freeze", model, reason, actor, revision, as_json)
 
 
 @release_app.command()
-def hold(model: ModelName, reason: Reason, actor: Actor, as_json: Json = False) -> None:
+def hold(model: ModelName, reason: Reason, actor: Actor, revision: Seen = None, as_json: Json = False) -> None:
     """Keep the rollout where it is."""
-    _operate("hold", model, reason, actor, as_json)
+    _operate("hold", model, reason, actor, revision, as_json)
 
 
 @release_app.command()
-def rollback(model: ModelName, reason: Reason, actor: Actor, as_json: Json = False) -> None:
-    """Back to the previous version; a running canary is taken back first."""
-    _operate("rollback", model, reason, actor, as_json)
+def rollback(model: ModelName, reason: Reason, actor: Actor, revision: Seen = None, as_json: Json = False) -> None:
+    """Back to the previous version; a running canary is taken back first. Right after another way back, name the --revision."""
+    _operate("rollback", model, reason, actor, revision, as_json)
 
 
 @release_app.command()
-def fallback(model: ModelName, reason: Reason, actor: Actor, as_json: Json = False) -> None:
+def fallback(model: ModelName, reason: Reason, actor: Actor, revision: Seen = None, as_json: Json = False) -> None:
     """Let the rules answer."""
-    _operate("fallback", model, reason, actor, as_json)
+    _operate("fallback", model, reason, actor, revision, as_json)
 
 
 def _ask(verb: Verb, model: str, reason: str, as_json: bool) -> None:
@@ -424,10 +430,20 @@ def enroll(
 
 @operators_app.command("add")
 def operators_add(operator: Annotated[str, typer.Argument(metavar="NAME")], as_json: Json = False) -> None:
-    """Make an operator's own signing key."""
+    """Make an operator's own signing key, and the secret of the codes that the Prefect UI asks for. It is shown once."""
     from tasks.operate import add_operator
 
-    _print(add_operator(_house()[0], operator), as_json)
+    facts = add_operator(_house()[0], operator)
+    _print(facts, as_json, facts["text"])
+
+
+@operators_app.command("code")
+def operators_code(operator: Annotated[str, typer.Argument(metavar="NAME")], as_json: Json = False) -> None:
+    """Make a new secret for an operator's codes; the old one's stop counting. It is shown once."""
+    from tasks.operate import give_code
+
+    facts = give_code(_house()[0], operator)
+    _print(facts, as_json, facts["text"])
 
 
 @audit_app.command("verify")

@@ -36,6 +36,7 @@ HOLDINGS: Mapping[str, frozenset[str]] = {
     "release": frozenset({"aead", "codes", "sign"}),
     "guard": frozenset({"sign"}),
     "refresh": frozenset({"aead", "sign"}),
+    "prover": frozenset({"codes"}),  # judges the codes of operators
     "operator": frozenset({"sign"}),
     "reader": frozenset(),
 }

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from io import StringIO
 from typing import Any, get_args
 
-import segno
 from msgspec.structs import replace
 
 from configs.schema import Config, Settings
@@ -20,8 +18,8 @@ from records import Record, Verb, utc_now
 from stores.ledger import ballots, people
 from stores.ledger.engine import Ledger
 from stores.ledger.people import Reviewer
-from stores.vault import Vault, provisioning_uri, totp_secret
-from tasks import runs
+from stores.vault import Vault, totp_secret
+from tasks import codes, runs
 from tasks.counting import LENGTHS, Counted, said_of
 from tasks.operate import opened
 from tasks.questions import ENROLMENT, fit
@@ -140,17 +138,9 @@ def enroll(settings: Settings, config: Config, *, name: str, role: str, email: s
             people.add_reviewer(ledger, new, by, first=True)
     else:
         facts["flow_run"] = request(settings, ENROLMENT, "enroll", "", new.to_json().decode())
-    return {**facts, **_shown_once(name, secret, facts["flow_run"])}
-
-
-def _shown_once(name: str, secret: str, run: str) -> dict[str, str]:
-    uri, drawn = provisioning_uri(name, secret), StringIO()
-    segno.make(uri).terminal(out=drawn, compact=True)
+    run = facts["flow_run"]
     then = f"It counts once the ballot of run {run} is approved." if run else "It counts from now on."
-    text = (
-        f"{drawn.getvalue()}\nScan this with an authenticator, or type the key {secret}. It is not shown again. {then}"
-    )
-    return {"secret": secret, "uri": uri, "text": text}
+    return {**facts, **codes.shown_once(name, secret, then)}
 
 
 def _heard(ledger: Ledger, ballot: str, reviewer: str, taken: datetime, seconds: float) -> Counted | None:

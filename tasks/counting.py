@@ -10,19 +10,16 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from checks.ballots import matching_step
 from errors import NotFound, TamperError, VoteRefused
 from records import Record, Vote, utc_now
 from stores.ledger import audit, people, votes
 from stores.ledger.ballots import Ballot
 from stores.ledger.engine import Ledger
-from tasks import runs
+from tasks import codes, runs
 from tasks.board import void
 from tasks.questions import Board, changed
 
 log = logging.getLogger("grownet.release")
-DOUBLINGS = 32  # of the wait after a submission that was no vote
-LONGEST_WAIT_SECONDS = 30.0  # before the form is offered again after a submission that was no vote
 LENGTHS = {"reviewer": 64, "decision": 8, "reason": 500, "code": 16}  # what is kept of each typed field
 
 
@@ -41,7 +38,7 @@ def count(board: Board, found: Ballot, submitted: runs.Typed | None) -> Counted:
         submitted: None for an empty form.
     """
     at = submitted.at if submitted else utc_now()
-    form = _form(submitted)
+    form = codes.form(submitted, LENGTHS)
     if submitted and (before := said_of(board.ledger, found.id, form["reviewer"], at, at)) is not None:
         return before
     if why := changed(board, found, utc_now()):
@@ -61,8 +58,8 @@ def count(board: Board, found: Ballot, submitted: runs.Typed | None) -> Counted:
 
 def _no_vote(board: Board, found: Ballot, reviewer: str, why: str, at: datetime) -> Counted:
     made = votes.record_invalid(board.ledger, found.id, reviewer, why, at)
-    wait = board.config.defaults.approval.backoff_seconds * 2 ** min(made - 1, DOUBLINGS)
-    return Counted(vote=False, said=why, wait_seconds=min(wait, LONGEST_WAIT_SECONDS))
+    wait = codes.wait_after(made, board.config.defaults.approval.backoff_seconds)
+    return Counted(vote=False, said=why, wait_seconds=wait)
 
 
 def said_of(ledger: Ledger, ballot: str, reviewer: str, since: datetime, until: datetime | None) -> Counted | None:
@@ -74,15 +71,6 @@ def said_of(ledger: Ledger, ballot: str, reviewer: str, since: datetime, until: 
                 return None
             return Counted(vote=entry.action == "vote", said=str(entry.detail.get("reason", "counted")))
     return None
-
-
-def _form(submitted: runs.Typed | None) -> dict[str, str]:
-    """The typed fields as text: cut, stripped, empty where nothing or no text was given."""
-    values = submitted.values if submitted else {}
-    return {
-        name: given.strip()[:length] if isinstance(given := values.get(name), str) else ""
-        for name, length in LENGTHS.items()
-    }
 
 
 def _vote(board: Board, found: Ballot, form: dict[str, str], at: datetime) -> tuple[Vote, int]:
@@ -103,10 +91,7 @@ def _vote(board: Board, found: Ballot, form: dict[str, str], at: datetime) -> tu
     except NotFound:
         raise VoteRefused(f"reviewer {name!r}", expected="an enrolled reviewer", got="a stranger") from None
     votes.refuse_locked(board.ledger, found, name, at)  # before the code is looked at: a guess is not answered
-    step = matching_step(board.vault.open_code(name, known.secret), form["code"], at)
-    if step is None:
-        expected, do = "the code shown at that moment", "type the next one from your authenticator"
-        raise VoteRefused(f"reviewer {name}", expected=expected, got="another one", do=do)
+    step = codes.step_of(board.vault, name, known.secret, form["code"], at)
     vote = Vote(
         ballot=found.id,
         subject=found.subject.digest,

@@ -1,7 +1,7 @@
 """Flow runs over Prefect's HTTP API: start one, find the one that waits, answer it, read and delete what was typed.
 
 No Prefect package is imported, so a vote from a terminal does not wait for it. A SQLite server answers 503 while it is
-busy: such calls are made again until a deadline. Used by `tasks.approve`, by the release flow and by the lifecycle.
+busy: such calls are made again until a deadline. Used by `tasks.approve`, by the flows that ask people, and by the lifecycle.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from records import Record
 RELEASE = "release/release"
 MONITOR = "monitor/monitor"
 AUDIT = "audit/audit"
-SUSPENDED, RESPONSE = "suspended-", "-response"  # prefect.input.run_input: keyset of a suspended state
+# prefect.input.run_input: keysets of a state that waits without a process, and of one that waits with it
+SUSPENDED, PAUSED, RESPONSE = "suspended-", "paused-", "-response"
 ATTEMPT_SECONDS = 10.0
 BUSY_SECONDS, AWAY_SECONDS = 30.0, 5.0  # a busy server is waited for, one that is not there hardly
 BUSY = frozenset({408, 429, 502, 503, 504})
@@ -127,9 +128,9 @@ def pauses(settings: Settings, run: str) -> frozenset[str]:
     return frozenset((found["empirical_policy"] or {}).get("pause_keys") or ())
 
 
-def typed(settings: Settings, run: str, key: str) -> Typed | None:
-    """What was submitted under a suspension's key, or None: an empty form leaves nothing behind."""
-    found = [one for one in _inputs(settings, run) if one["key"] == f"{SUSPENDED}{key}{RESPONSE}"]
+def typed(settings: Settings, run: str, key: str, how: str = SUSPENDED) -> Typed | None:
+    """What was submitted under the key that a run waited with, or None: an empty form leaves nothing behind."""
+    found = [one for one in _inputs(settings, run, how) if one["key"] == f"{how}{key}{RESPONSE}"]
     if not found:
         return None
     values = msgspec.json.decode(found[0]["value"])
@@ -137,9 +138,9 @@ def typed(settings: Settings, run: str, key: str) -> Typed | None:
     return Typed(values=values if isinstance(values, dict) else {}, at=taken)
 
 
-def forget(settings: Settings, run: str) -> None:
+def forget(settings: Settings, run: str, how: str = SUSPENDED) -> None:
     """Deletes everything that was typed into a run from Prefect; what the forms looked like stays."""
-    for one in _inputs(settings, run):
+    for one in _inputs(settings, run, how):
         if one["key"].endswith(RESPONSE):
             _delete(settings, f"flow_runs/{run}/input/{one['key']}")
 
@@ -158,8 +159,8 @@ def _delete(settings: Settings, path: str) -> None:
         return
 
 
-def _inputs(settings: Settings, run: str) -> list[dict[str, Any]]:
-    body = {"prefix": SUSPENDED, "limit": 200, "exclude_keys": []}
+def _inputs(settings: Settings, run: str, how: str) -> list[dict[str, Any]]:
+    body = {"prefix": how, "limit": 200, "exclude_keys": []}
     found: list[dict[str, Any]] = _call(settings, "POST", f"flow_runs/{run}/input/filter", body)
     return found
 

@@ -17,7 +17,7 @@ from configs.load import load, settings
 from errors import LedgerUnavailable, StackError
 from models.contract import find
 from records import Candidate, Evidence, FeatureSet, Order, Record, utc_now
-from tasks import aliases, evidence_page, features, paperwork, retrain, runs, steps, train, unfinished, validate
+from tasks import evidence_page, features, paperwork, retrain, runs, steps, train, unfinished, validate
 from tasks.steps import artifact
 
 
@@ -68,9 +68,8 @@ def look_back(order: Order) -> Before:
 
 @stage
 def show_what_serves(model: str) -> None:
-    """Aliases and cards in MLflow, as the ledger has them now: the last release moved on after its own flow had ended."""
+    """Cards in MLflow, as the ledger has them now: the last release moved on after its own flow had ended."""
     house = settings()
-    get_run_logger().info("aliases of %s in MLflow: %s", model, aliases.mirror(house, model) or "none")
     paperwork.kept_up(house, load(house.configs), model, registry=True)
 
 

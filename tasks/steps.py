@@ -10,9 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.objects import Artifact, State, TaskRun
+from prefect.client.schemas.sorting import ArtifactSort
 from prefect.tasks import Task
 
 Given = ParamSpec("Given")
@@ -47,6 +50,27 @@ def step(*passing: type[Exception], delays: Sequence[float] = DELAYS) -> Step:
 def artifact(name: str, text: str, about: str) -> None:
     """Markdown among the artifacts of the run; versions of one name belong together."""
     create_markdown_artifact(text, key=key_of(name), description=about)
+
+
+def bar(name: str, percent: float, about: str, mark: str) -> None:
+    """A progress bar among the artifacts. The newest of its name is brought up to date while it is about the same thing.
+
+    Args:
+        mark: what the description of bars about the same thing begins with.
+    """
+    last = newest(name)
+    if last is None or not (last.description or "").startswith(mark):
+        create_progress_artifact(percent, key=key_of(name), description=about)
+    elif (last.data, last.description) != (percent, about):
+        update_progress_artifact(last.id, percent, about)
+
+
+def newest(name: str) -> Artifact | None:
+    """The artifact of a name that was made last, by whatever run."""
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[key_of(name)]))
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=1)
+    return found[0] if found else None
 
 
 def key_of(name: str) -> str:

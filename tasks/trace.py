@@ -24,7 +24,7 @@ from stores.ledger.engine import Ledger
 from stores.lookup import Found
 from stores.shipped import Shipped
 from stores.vault import Vault
-from tasks import places, snapshot_facts
+from tasks import places, snapshot_facts, stops
 from tasks.incidents import facts as incident_facts
 from tasks.operate import opened
 
@@ -139,7 +139,8 @@ def current_plan(settings: Settings, model: str) -> tuple[ReleasePlan, str]:
     with opened(settings, "reader") as ledger:
         plan = _plan(ledger, model, ring)
         features = snapshot_facts.standing(ledger, plan, utc_now())
-    return plan, "\n  ".join(filter(None, (describe_plan(plan), snapshot_facts.words(features))))
+        stopped = stops.words(stops.standing(ledger, plan))
+        return plan, "\n  ".join(filter(None, (describe_plan(plan), snapshot_facts.words(features), *stopped)))
 
 
 def _plan(ledger: Ledger, model: str, ring: Any) -> ReleasePlan:
@@ -168,6 +169,7 @@ def _standing(ledger: Ledger, name: str, config: Config, ring: Any) -> dict[str,
         "candidates": [_candidate(ledger, found) for found in evidence.candidates(ledger, name)],
         "ballot": _ballot(ledger, waiting) if waiting else None,
         "frozen": _freeze(plan),
+        "stops": stops.standing(ledger, plan),
         "verdicts": verdicts.verdicts(ledger, name)[-RECENT:],
         "rulings": [_ruling(found) for found in rulings.rulings(ledger, name)[-RECENT:]],
         "incidents": [incident_facts(item) for item in incidents.incidents(ledger, name)],
@@ -253,6 +255,8 @@ def _lines(item: dict[str, Any]) -> Iterator[str]:
         yield f"  ruling {ruling['id']} ({ruling['level']}): {ruling['row']}, {ruling['reason']}{did}"
     if item["frozen"]:
         yield f"  frozen {item['frozen']}"
+    for line in stops.words(item["stops"]):
+        yield f"  {line}"
     for incident in item["incidents"]:
         if incident["status"] == "open":
             going = "goes on" if incident["seconds_to_restore"] is None else "over, not explained"

@@ -13,13 +13,17 @@ import pytest
 import yaml
 from prefect import Flow
 
+from checks.operating import VERBS, Stop
 from configs.load import load
 from configs.schema import Cadence
+from flows import operate
 from guard import news
 from models.contract import names
+from records import OutboxEvent
 from stack.programs import POOL
 from stores import notify
 from tasks.auditing import Part
+from tests.guard.town import Town
 from tests.stores.ledger.world import ruling
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -107,13 +111,37 @@ def test_a_demo_has_no_schedule_and_every_parameter_is_one_of_its_flow() -> None
 
 
 def test_retraining_is_asked_for_by_an_event_that_carries_what_the_flow_wants() -> None:
-    ((name, trigger),) = triggers()
-    assert (name, trigger["type"], trigger["expect"]) == ("lifecycle", "event", ["grownet.retrain.requested"])
-    assert "enabled" not in trigger  # on, also in a demo
     requested = news.retraining(ruling())
-    event = notify.prefect_event(requested)
+    assert started_by("lifecycle", requested) == requested.body
+
+
+def test_a_changed_plan_is_shown_by_a_run_that_is_told_of_the_model_only(tmp_path: Path) -> None:
+    town = Town(tmp_path)
+    plan = town.begin(1)
+    (changed,) = town.events()
+    town.close()
+    assert started_by("progress", changed) == {"model": plan.model}
+    (schedule,) = schedules("progress")
+    minutes, *rest = schedule["cron"].split()
+    assert (minutes.count(","), rest) == (1, ["*"] * 4)
+
+
+def started_by(name: str, told: OutboxEvent) -> dict[str, Any]:
+    """The parameters that a deployment's one trigger gives its flow for an event."""
+    ((_, trigger),) = [found for found in triggers() if found[0] == name]
+    assert trigger["type"] == "event"
+    assert "enabled" not in trigger  # on, also in a demo
+    event = notify.prefect_event(told)
     assert fnmatch(event["resource"]["prefect.resource.id"], trigger["match"]["prefect.resource.id"])
-    assert event["event"] in trigger["expect"]
-    assert set(trigger["parameters"]) <= parameters("lifecycle")
+    assert [event["event"]] == trigger["expect"]
+    assert set(trigger["parameters"]) <= parameters(name)
     taken = {key: re.fullmatch(r"\{\{ event\.payload\.(\w+) \}\}", text) for key, text in trigger["parameters"].items()}
-    assert {key: event["payload"][found[1]] for key, found in taken.items() if found} == requested.body
+    return {key: event["payload"][found[1]] for key, found in taken.items() if found}
+
+
+def test_operators_wait_for_nobody_and_choose_among_the_verbs() -> None:
+    (each,) = [one for one in DEPLOYMENTS if one["name"] == "operate"]
+    assert "concurrency_limit" not in each
+    assert set(get_args(Stop)) == set(VERBS)
+    asked = inspect.signature(operate.operate.fn).parameters
+    assert (asked["verb"].annotation, {"model", "operator", "reason"} <= set(asked)) == ("Stop", True)

@@ -42,14 +42,13 @@ def ingest(dataset: str, _reason: str) -> dict[str, float]:
 
 def lifecycle(model: str, reason: str) -> dict[str, float]:
     """What the flow's tasks call, in the flow's order, but for asking people: that is a run of Prefect."""
-    from tasks import aliases, features, paperwork, retrain, train, validate
+    from tasks import features, paperwork, retrain, train, validate
 
     watch, house = Watch(), settings()
     config = load(house.configs)
     order = retrain.accepted(house, config, Order(model=model, reason=reason), utc_now())
     watch("look_back", lambda: retrain.earlier(house, order))
-    watch("show_what_serves", lambda: aliases.mirror(house, model))
-    watch("keep_papers", lambda: paperwork.kept_up(house, config, model, registry=True))
+    watch("show_what_serves", lambda: paperwork.kept_up(house, config, model, registry=True))
     built = watch("build_features", lambda: features.build_features(house, config, model))
     candidate = watch("train_candidate", lambda: train.train(house, config, built, order))
     watch("judge", lambda: validate.judged(house, config, candidate))

@@ -1,6 +1,6 @@
-"""Who may vote and who may act: reviewers with their sealed TOTP secrets, operators with their key ids.
+"""Who may vote and who may act: reviewers with their sealed TOTP secrets, operators with their key ids and secrets.
 
-Written by the release flow (enrolling takes a vote) and, for operators, when a key is first used.
+Written by the release flow (enrolling takes a vote) and, for operators, by whoever holds the key.
 One person has one role; a changed role or secret is a new enrolment with its own audit entry.
 """
 
@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from errors import NotFound, ReleaseRefused, TamperError
 from records import Record
@@ -20,6 +21,7 @@ from stores.ledger.engine import Ledger, Transaction
 
 ENROLLED = "reviewer.enrolled"
 ADDED = "operator.added"
+CODED = "operator.coded"
 NAME_LENGTH = 64
 
 
@@ -41,6 +43,7 @@ class Operator(Record, frozen=True, kw_only=True):
     key: str  # "operator:NAME", in the public ring
     added_by: str
     at: datetime
+    secret: str = ""  # TOTP secret as sealed for the key id; without one the verbs are a matter of the command line
 
 
 def add_reviewer(ledger: Ledger, new: Reviewer, actor: str, *, first: bool = False) -> None:
@@ -152,6 +155,28 @@ def add_operator(ledger: Ledger, new: Operator, actor: str) -> None:
                 sa.insert(t.operators).values(name=new.name, key=new.key, payload=new.to_json().decode())
             )
             transaction.audit(ADDED, new.name, {"key": new.key, "added_by": new.added_by})
+            if new.secret:
+                transaction.audit(CODED, new.name, {"digest": new.digest})
+
+
+def give_secret(ledger: Ledger, name: str, sealed: str, actor: str) -> Operator:
+    """The operator with another secret; the codes of the one before stop counting. Raises NotFound for a stranger."""
+    with ledger.write(actor) as transaction:
+        transaction.head()  # one at a time, also on Postgres
+        new = replace(_known(transaction, name), secret=sealed)
+        changed = {"payload": new.to_json().decode()}
+        transaction.execute(sa.update(t.operators).where(t.operators.c.name == name).values(**changed))
+        transaction.audit(CODED, name, {"digest": new.digest})
+    return new
+
+
+def operator(ledger: Ledger, name: str) -> Operator:
+    """Raises NotFound for a stranger, TamperError when the secret is not the one that was given."""
+    with ledger.read() as connection:
+        found = _known(connection, name)
+        last = audit.told(connection, CODED, name)[-1:]
+    _refuse_other_secret(found, last[0].detail.get("digest", "") if last else "")
+    return found
 
 
 def operators(ledger: Ledger) -> list[Operator]:
@@ -169,13 +194,32 @@ def verify_operators(ledger: Ledger) -> int:
     with ledger.read() as connection:
         found = {row.name: row for row in connection.execute(sa.select(t.operators))}
         told = {entry.subject: entry.detail for entry in audit.told(connection, ADDED)}
+        coded = {entry.subject: entry.detail.get("digest", "") for entry in audit.told(connection, CODED)}
     rows.refuse_missing("operator", found.keys(), told.keys())
     for name, row in sorted(found.items()):
         one = _operator(row)
         rows.refuse_moved((row.name, row.key), (one.name, one.key), "operator", name)
         if {"key": one.key, "added_by": one.added_by} != told[name]:
             raise rows.differs("operator", name, expected="the one that the audit log tells of", got="another")
+        _refuse_other_secret(one, coded.get(name, ""))
     return len(found)
+
+
+def _known(reader: sa.Connection | Transaction, name: str) -> Operator:
+    row = reader.execute(sa.select(t.operators).where(t.operators.c.name == name)).first()
+    if row is None:
+        raise NotFound(f"operator {name!r}", expected="a known operator", do="`grownet operators add NAME`")
+    return _operator(row)
+
+
+def _refuse_other_secret(found: Operator, told: str) -> None:
+    """An operator without a secret was never given one; any other is as it was when it last was."""
+    if told != (found.digest if found.secret else ""):
+        expected, do = (
+            "the secret that the audit log tells of",
+            "`grownet audit verify`; `grownet operators code NAME` makes a new one",
+        )
+        raise TamperError(f"operator {found.name}", expected=expected, got="another", do=do)
 
 
 def _operator(row: sa.Row[Any]) -> Operator:

@@ -207,14 +207,15 @@ def _applied(before: ReleasePlan, transition: Transition, expected: int | None) 
         after = transition(before)
     except ReleaseRefused:
         if stale:
-            raise _conflict(before, expected) from None
+            raise conflict(before, expected) from None
         raise
     if stale and after is not before:
-        raise _conflict(before, expected)
+        raise conflict(before, expected)
     return after
 
 
-def _conflict(before: ReleasePlan, expected: int | None) -> RevisionConflict:
+def conflict(before: ReleasePlan, expected: int | None) -> RevisionConflict:
+    """Tells who decided on one revision what the plan has become: by whom, when, why."""
     return RevisionConflict(
         f"release plan of {before.model}",
         expected=f"revision {expected}",

@@ -39,6 +39,15 @@ def verdict(ledger: Ledger, identity: str) -> GuardVerdict:
     return GuardVerdict.from_json(payload)
 
 
+def newest(ledger: Ledger, model: str) -> GuardVerdict | None:
+    """The newest verdict about a model; None before the first."""
+    query = sa.select(t.verdicts.c.payload).where(t.verdicts.c.model == model)
+    with ledger.read() as connection:
+        last = query.order_by(t.verdicts.c.at.desc(), t.verdicts.c.id.desc()).limit(1)
+        payload = connection.execute(last).scalar()
+    return None if payload is None else GuardVerdict.from_json(payload)
+
+
 def verdicts(ledger: Ledger, model: str, since: datetime | None = None) -> list[GuardVerdict]:
     """Verdicts about a model, oldest first."""
     query = (

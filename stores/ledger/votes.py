@@ -6,7 +6,7 @@ is kept, and limited in each stretch of time.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 from msgspec.structs import replace
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from checks.ballots import is_author, judge_votes, verify_vote
 from errors import AdmissionRefused, ReleaseRefused, TamperError, VoteRefused
 from records import Approval, Vote, utc_now
-from stores.ledger import audit, people, rows
+from stores.ledger import audit, codes, people, rows
 from stores.ledger import tables as t
 from stores.ledger.ballots import Ballot, required, settle
 from stores.ledger.engine import Ledger, Transaction
@@ -22,7 +22,6 @@ from stores.ledger.people import Reviewer
 from stores.ledger.signing import Ring, Signer
 
 CAST = "vote"
-TYPED_LENGTH = 64  # what strangers type is cut to this before it is kept
 
 
 def votes(ledger: Ledger, identity: str) -> list[Vote]:
@@ -64,10 +63,10 @@ def record_vote(ledger: Ledger, vote: Vote, time_step: int, *, signer: Signer) -
         reviewer = _reviewer(transaction, vote.reviewer)
         _refuse_late(found, vote)
         _refuse_person(found, reviewer, vote)
-        _refuse_repeat(transaction, found, vote, time_step)
+        _refuse_repeat(transaction, found, vote)
+        codes.refuse_locked(transaction, vote.reviewer, _limits(found), vote.cast_at)
+        codes.spend(transaction, vote.reviewer, time_step, vote.ballot)
         signed = replace(vote, key=signer.id, signature=signer.sign(replace(vote, key="", signature="").to_json()))
-        spent = {"reviewer": vote.reviewer, "time_step": time_step, "ballot": vote.ballot}
-        transaction.execute(sa.insert(t.used_codes).values(**spent))
         row = {"ballot": vote.ballot, "reviewer": vote.reviewer, "role": vote.role}
         transaction.execute(sa.insert(t.votes).values(**row, payload=signed.to_json().decode()))
         transaction.audit(CAST, vote.ballot, {"reviewer": vote.reviewer, "digest": signed.digest}, vote.cast_at)
@@ -79,20 +78,18 @@ def record_invalid(ledger: Ledger, identity: str, reviewer: str, reason: str, at
 
     One that came while the name was locked was not judged: it stands in the audit log only, and does not prolong the lock.
     """
-    name, now = reviewer[:TYPED_LENGTH], at or utc_now()
+    name, now = reviewer[: codes.TYPED_LENGTH], at or utc_now()
     with ledger.write("release") as transaction:
         found = required(transaction, identity)
-        if not _locked(transaction, found, name, now):
-            row = {"ballot": identity, "reviewer": name, "reason": reason, "at": now}
-            transaction.execute(sa.insert(t.attempts).values(**row))
+        made = codes.missed(transaction, identity, name, reason, limits=_limits(found), at=now)
         transaction.audit("vote.invalid", identity, {"reviewer": name, "reason": reason}, now)
-        return _attempts(transaction, identity, name)
+        return made
 
 
 def attempts(ledger: Ledger, identity: str, reviewer: str = "") -> int:
     """Submissions on a ballot that were no vote, of one reviewer or of all."""
     with ledger.read() as connection:
-        return _attempts(connection, identity, reviewer[:TYPED_LENGTH])
+        return codes.count(connection, identity, reviewer[: codes.TYPED_LENGTH])
 
 
 def verify(ledger: Ledger, ring: Ring) -> int:
@@ -115,9 +112,9 @@ def verify(ledger: Ledger, ring: Ring) -> int:
 
 
 def refuse_locked(ledger: Ledger, found: Ballot, reviewer: str, at: datetime) -> None:
-    """Raises VoteRefused when a name was tried too often in the time before `at`, on whatever ballot."""
+    """Raises CodeRefused when a name was tried too often in the time before `at`, on whatever ballot."""
     with ledger.read() as connection:
-        _refuse_locked(connection, found, reviewer[:TYPED_LENGTH], at)
+        codes.refuse_locked(connection, reviewer[: codes.TYPED_LENGTH], _limits(found), at)
 
 
 def _refuse_late(found: Ballot, vote: Vote) -> None:
@@ -148,7 +145,7 @@ def _refuse_person(found: Ballot, reviewer: Reviewer, vote: Vote) -> None:
         )
 
 
-def _refuse_repeat(transaction: Transaction, found: Ballot, vote: Vote, time_step: int) -> None:
+def _refuse_repeat(transaction: Transaction, found: Ballot, vote: Vote) -> None:
     for other in _votes(transaction, found.id):
         if vote.reviewer == other.reviewer or vote.role == other.role:
             raise VoteRefused(
@@ -156,33 +153,10 @@ def _refuse_repeat(transaction: Transaction, found: Ballot, vote: Vote, time_ste
                 expected="a role that has not voted",
                 got=f"{vote.role}, for which {other.reviewer} voted {other.decision}",
             )
-    _refuse_locked(transaction, found, vote.reviewer, vote.cast_at)
-    mine = sa.and_(t.used_codes.c.reviewer == vote.reviewer, t.used_codes.c.time_step == time_step)
-    if transaction.execute(sa.select(t.used_codes.c.ballot).where(mine)).first() is not None:
-        raise VoteRefused(
-            f"reviewer {vote.reviewer}",
-            expected="a code that was not used",
-            got="a used one",
-            do="wait for the next code",
-        )
 
 
-def _refuse_locked(reader: sa.Connection | Transaction, found: Ballot, reviewer: str, at: datetime) -> None:
-    if _locked(reader, found, reviewer, at):
-        minutes = found.question.lock_seconds / 60
-        raise VoteRefused(
-            f"reviewer {reviewer}",
-            expected=f"at most {found.question.max_attempts} attempts in {minutes:g} minutes",
-            got="more",
-            do="wait, and try again; if it was not you, tell the owner of approvals",
-        )
-
-
-def _locked(reader: sa.Connection | Transaction, found: Ballot, reviewer: str, at: datetime) -> bool:
-    """True when a name has spent its attempts: of one person on all ballots, so that more ballots give no more guesses."""
-    since = at - timedelta(seconds=found.question.lock_seconds)
-    query = sa.select(sa.func.count()).select_from(t.attempts).where(t.attempts.c.reviewer == reviewer)
-    return int(reader.execute(query.where(t.attempts.c.at > since)).scalar_one()) >= found.question.max_attempts
+def _limits(found: Ballot) -> codes.Limits:
+    return codes.Limits(max_attempts=found.question.max_attempts, lock_seconds=found.question.lock_seconds)
 
 
 def refuse_unvoted(transaction: Transaction, found: Ballot, ring: Ring) -> None:
@@ -220,7 +194,7 @@ def _decided(transaction: Transaction, found: Ballot, ring: Ring, at: datetime) 
 def _reviewer(transaction: Transaction, name: str) -> Reviewer:
     found = people.trusted(transaction, name)
     if found is None:
-        raise VoteRefused(f"reviewer {name[:TYPED_LENGTH]!r}", expected="an enrolled reviewer", got="a stranger")
+        raise VoteRefused(f"reviewer {name[: codes.TYPED_LENGTH]!r}", expected="an enrolled reviewer", got="a stranger")
     return found
 
 
@@ -228,9 +202,3 @@ def _votes(reader: sa.Connection | Transaction, identity: str) -> list[Vote]:
     found = reader.execute(sa.select(t.votes).where(t.votes.c.ballot == identity))
     cast = [rows.read(Vote, row.payload, "vote", f"{row.ballot}/{row.reviewer}") for row in found]
     return sorted(cast, key=lambda vote: (vote.cast_at, vote.reviewer))
-
-
-def _attempts(reader: sa.Connection | Transaction, identity: str, reviewer: str) -> int:
-    query = sa.select(sa.func.count()).select_from(t.attempts).where(t.attempts.c.ballot == identity)
-    query = query.where(t.attempts.c.reviewer == reviewer) if reviewer else query
-    return int(reader.execute(query).scalar_one())

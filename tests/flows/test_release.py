@@ -12,18 +12,18 @@ import psutil
 import pytest
 import yaml
 
-from errors import VoteRefused
-from records import ReleasePlan, utc_now
+from errors import ReleaseRefused, VoteRefused
+from records import ReleasePlan, Verb, utc_now
 from stack.processes import Stack
 from stack.up import pipeline_version
 from stores.ledger import ballots, plans, votes
 from stores.ledger.ballots import Ballot
 from stores.ledger.engine import Ledger
-from tasks import runs
+from tasks import board, runs
 from tasks.approve import Submission, request, submit
 from tasks.operate import act
 from tests.stores.ledger.world import MODEL
-from tests.tasks.release_world import House, running
+from tests.tasks.release_world import House, approved, promote, running
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(400)]
 WAIT_SECONDS = 60.0
@@ -231,6 +231,32 @@ def test_a_vote_after_the_end_refuses(house: House, stack: Stack) -> None:
     ledger.close()
     left = api(house, "POST", f"flow_runs/{run}/input/filter", prefix="suspended", limit=50, exclude_keys=[])
     assert not [one["key"] for one in left if one["key"].endswith("response")]
+
+
+def test_each_of_the_four_verbs_is_undone_by_a_run_that_people_vote_in(house: House, stack: Stack) -> None:
+    with suppress(ReleaseRefused):  # nothing runs yet
+        take_back(house)
+    with house.board() as seats:
+        board.carry_out(seats, approved(house, seats, promote(house.candidate(9), "run-9")))
+    undoing: tuple[tuple[str, Verb], ...] = (
+        ("freeze", "unfreeze"),
+        ("hold", "resume"),
+        ("", "advance"),
+        ("fallback", "restore"),
+    )
+    for before, verb in undoing:
+        stopped = act(house.settings, before, MODEL, "olga", f"before {verb}")[0] if before else plan_of(house)
+        run = request(house.settings, MODEL, verb, "", "looked at and mended")
+        lead, _, ops = house.newcomers(verb)
+        asks(house, run, "vote-1")
+        assert say(house, lead).counted
+        asks(house, run, "vote-2")
+        assert say(house, ops).counted
+        assert ended(house, run)["name"] == "Released"
+        plan = plan_of(house)
+        assert (plan.revision, plan.actor) == (stopped.revision + 1, "release")
+        assert (plan.frozen, plan.hold, plan.mode) == (False, False, "model")
+        assert plan.step == stopped.step + (verb == "advance")
 
 
 def take_back(house: House) -> None:

@@ -52,7 +52,7 @@ class House:
         self.settings = settings({"GROWNET_HOME": str(folder / "home"), "GROWNET_CONFIGS": str(configs)})
         self.config = load(configs)
         self.secrets: dict[str, str] = {}
-        add_operator(self.settings, "olga")
+        self.operator("olga")
 
     def copy(self, folder: Path) -> House:
         """The same home somewhere else: quicker than making keys and people anew."""
@@ -61,6 +61,10 @@ class House:
         twin.settings = settings({"GROWNET_HOME": str(folder / "home"), "GROWNET_CONFIGS": str(self.settings.configs)})
         twin.secrets = dict(self.secrets)
         return twin
+
+    def operator(self, name: str) -> None:
+        """An operator, whose authenticator shows `code("operator:NAME", at)`."""
+        self.secrets[f"operator:{name}"] = add_operator(self.settings, name)["secret"]
 
     def enrol(self, name: str, role: str, email: str = "") -> None:
         facts = enroll(

@@ -238,6 +238,21 @@ def test_who_cannot_be_released_is_refused_before_anybody_is_asked(house: House,
     assert ballots.ballots(seats.ledger) == []
 
 
+def test_a_canary_that_was_taken_back_is_not_asked_about_again(house: House, seats: Board) -> None:
+    released(house, seats)
+    act(house.settings, "rollback", MODEL, "olga", "it burns")
+    failed = evidence.candidates(seats.ledger, MODEL)[-1]
+    twin = replace(failed, id="the-same-bytes", number=9)
+    ledger = Ledger.open(house.settings.ledger_url, "flow")
+    evidence.save_candidate(ledger, twin)
+    ledger.close()
+    house.prove(twin)
+    for number, candidate in enumerate((failed, twin)):
+        with pytest.raises(ReleaseRefused, match="not rejected"):
+            board.ask(seats, promote(candidate, run=f"run-again-{number}"))
+    assert ballots.open_for(seats.ledger, MODEL) is None
+
+
 def test_a_frozen_model_is_released_by_a_ballot_that_names_the_freeze(house: House, seats: Board) -> None:
     act(house.settings, "freeze", MODEL, "olga", "a drift to look at")
     asked = promote(house.candidate(1))

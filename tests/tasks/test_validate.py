@@ -114,7 +114,7 @@ def test_the_champion_again_and_a_rejected_canary_are_refused_at_once(school: Sc
     proof = validate(school.settings, school.config, first)
     plan = school.serve(first, proof)
     assert plan.champion.artifact == first.artifact
-    assert mirror(school.settings, NAME) == {"champion": "1"}
+    assert mirror(school.settings, NAME, 10) == {"champion": "1"}
 
     same = trained_again(school, first)
     made = validate(school.settings, school.config, same)
@@ -153,7 +153,7 @@ def test_the_rival_is_the_champion_or_the_rules_or_said_to_be_unreadable(taught:
     model, artifacts = find(NAME), artifacts_of(taught.settings)
     rules = initial(NAME, NOON)
     assert current_plan(taught.settings, taught.ledgers["reader"], NAME) is None
-    assert mirror(taught.settings, NAME) == {}
+    assert mirror(taught.settings, NAME, 10) == {}
     assert rival_of(None, model, artifacts) == rival_of(rules, model, artifacts) == Rival()
 
     champion = replace(arm(1), artifact=candidate.artifact)

@@ -44,6 +44,32 @@ def test_operators(world: World) -> None:
     assert people.operators(operator) == [ada]
 
 
+def test_an_operators_secret_is_the_one_that_was_given_last(world: World) -> None:
+    operator, reader = world.ledgers["operator"], world.ledgers["reader"]
+    olga = people.Operator(name="olga", key="operator:olga", added_by="operator:olga", at=NOON)
+    people.add_operator(operator, olga, "operator:olga")  # of before there were secrets
+    assert people.operator(reader, "olga") == olga
+    given = people.give_secret(operator, "olga", "sealed", "operator:olga")
+    assert people.operator(reader, "olga") == given == replace(olga, secret="sealed")
+    people.add_operator(operator, replace(olga, name="otto", key="operator:otto", secret="other"), "operator:otto")
+    assert people.operator(reader, "otto").secret == "other"
+    assert people.verify_operators(reader) == 2
+    with pytest.raises(NotFound, match="operators add"):
+        people.operator(reader, "eve")
+    with pytest.raises(NotFound, match="operators add"):
+        people.give_secret(operator, "eve", "x", "eve")
+
+
+@pytest.mark.parametrize("secret", ["another", ""])
+def test_an_operators_secret_that_was_changed_by_hand_proves_nothing(world: World, secret: str) -> None:
+    olga = people.Operator(name="olga", key="operator:olga", added_by="operator:olga", at=NOON, secret="sealed")
+    people.add_operator(world.ledgers["operator"], olga, "operator:olga")
+    by_hand(world, "UPDATE operators SET payload = replace(payload, 'sealed', ?)", secret)
+    for read in (lambda: people.operator(world.release, "olga"), lambda: people.verify_operators(world.release)):
+        with pytest.raises(TamperError, match="operator olga"):
+            read()
+
+
 def test_without_a_vote_only_the_first_of_a_role_is_enrolled(world: World) -> None:
     world.enrol({"ada": "data_science_lead"})
     ada = people.reviewer(world.release, "ada")

@@ -29,6 +29,7 @@ DROP = GuardVerdict(
 
 def test_a_verdict_is_kept_with_its_inputs(world: World) -> None:
     guard = world.ledgers["guard"]
+    assert verdicts.newest(guard, MODEL) is None
     for _ in range(2):
         verdicts.save(guard, DROP, "guard")
     assert verdicts.verdict(guard, "v2") == DROP
@@ -36,5 +37,6 @@ def test_a_verdict_is_kept_with_its_inputs(world: World) -> None:
     verdicts.save(guard, later, "guard")
     assert verdicts.verdicts(guard, MODEL) == [DROP, later]
     assert verdicts.verdicts(guard, MODEL, later.at) == [later]
+    assert verdicts.newest(guard, MODEL) == later
     with pytest.raises(NotFound):
         verdicts.verdict(guard, "nothing")
