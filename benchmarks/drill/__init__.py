@@ -66,7 +66,7 @@ def drill(names: Sequence[str], repeats: int, per_second: float, *, flows: bool 
     from errors import UsageError
     from stack.processes import ending_on_signals
 
-    wanted = list(names) or [name for name, fault in FAULTS.items() if flows or not fault.flows]
+    wanted = [name for name, fault in FAULTS.items() if name in names or (not names and (flows or not fault.flows))]
     if not flows and (without := [name for name in wanted if FAULTS[name].flows]):
         raise UsageError("drill --without-flows", expected="faults without Prefect and MLflow", got=", ".join(without))
 

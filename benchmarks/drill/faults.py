@@ -183,18 +183,20 @@ def killed_worker(stage: Stage) -> None:
     stage.require("there are as many workers again", len(stage.running.workers) == REPLICAS)
 
 
-FAULTS: dict[str, Fault] = {
-    "null_surge": Fault(null_surge, Limit(restored=SURGE_SECONDS), flows=True),
+FAULTS: dict[
+    str, Fault
+] = {  # in the order they are played: what a monitor found outlives its fault, so those come last
     "lower_ctr": Fault(lower_ctr, Limit(sample=SAMPLES)),
     "errors": Fault(errors, Limit(restored=ERRORS_SECONDS)),
     "slow": Fault(slow, Limit(restored=ERRORS_SECONDS)),
     "corrupt_artifact": Fault(corrupt_artifact, Limit(restored=ERRORS_SECONDS)),
-    "drift_and_drop": Fault(drift_and_drop, Limit(sample=SAMPLES), flows=True),
     "dead_ledger": Fault(dead_ledger, Limit(switches=False)),
     "dead_mlflow": Fault(dead_mlflow, Limit(switches=False), flows=True),
     "dead_prefect": Fault(dead_prefect, Limit(restored=ERRORS_SECONDS), flows=True),
     "killed_leader": Fault(killed_leader, Limit(switched=LEADER_SECONDS)),
     "killed_worker": Fault(killed_worker, Limit(failed=None, switches=False)),
+    "drift_and_drop": Fault(drift_and_drop, Limit(sample=SAMPLES), flows=True),
+    "null_surge": Fault(null_surge, Limit(restored=SURGE_SECONDS), flows=True),
 }
 
 

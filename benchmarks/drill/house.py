@@ -178,7 +178,8 @@ class Running:
 
     def leader(self) -> str:
         """Which of the two guards leads, by the lease in the ledger."""
-        holder = leases.holder(self.house.ledgers["reader"], leases.GUARD)
+        held = leases.held(self.house.ledgers["reader"], leases.GUARD)
+        holder = held[0] if held is not None else ""
         pids = {str(self.stack.pid(name)): name for name in (LEADER, STAND_BY)}
         return next((name for pid, name in pids.items() if f"-{pid}-" in holder), "")
 

@@ -47,6 +47,7 @@ def plot(folder: Path, faults: Mapping[str, Mapping[str, Any]]) -> None:
     for moment, colour in COLOURS.items():
         axis.scatter([], [], color=colour, label=moment)
     axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:g}")
     axis.set_xlim(LEAST_SECONDS / 1.5, MOST_SECONDS)
     axis.set_yticks(range(len(faults)), list(faults))
     axis.invert_yaxis()

@@ -53,12 +53,6 @@ def release(ledger: Ledger, name: str, epoch: int, at: datetime | None = None) -
         transaction.execute(mine.values(holder="", expires_at=at or utc_now()))
 
 
-def holder(ledger: Ledger, name: str) -> str:
-    """Who took a lease last and did not give it back; empty when nobody did. It may have run out."""
-    with ledger.read() as connection:
-        return str(connection.execute(sa.select(leases.c.holder).where(leases.c.name == name)).scalar() or "")
-
-
 def held(ledger: Ledger, name: str) -> tuple[str, datetime] | None:
     """Who took a lease last (empty when it was given back), and when it is free again unless renewed; None before the first."""
     with ledger.read() as connection:

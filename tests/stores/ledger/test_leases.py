@@ -57,8 +57,8 @@ def test_a_write_under_another_epoch_is_refused(world: World, epoch: int) -> Non
 
 def test_the_holder_is_known_until_it_gives_the_lease_back(world: World) -> None:
     guard = world.ledgers["guard"]
-    assert leases.holder(guard, "guard") == ""
+    assert leases.held(guard, "guard") is None
     epoch = leases.acquire(guard, "guard", "one", 10, at=NOON) or 0
-    assert leases.holder(guard, "guard") == "one"
+    assert leases.held(guard, "guard") == ("one", NOON + timedelta(seconds=10))
     leases.release(guard, "guard", epoch, at=NOON)
-    assert leases.holder(guard, "guard") == ""
+    assert leases.held(guard, "guard") == ("", NOON)
