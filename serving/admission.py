@@ -19,7 +19,7 @@ from models.contract import Decided, Model
 from records import Arm, Artifact, Evidence, ReleasePlan, SignedPlan
 from serving.answer import answer
 from serving.mapped import mapped
-from serving.runner import Failure, Runner, attempt
+from serving.runner import BESIDE_SHARE, Failure, Runner, attempt
 from serving.view import Loaded, View
 from stores.artifacts import Bundle
 from stores.ledger import plans
@@ -144,7 +144,7 @@ def _built(content: str, door: Door, bundle: Bundle, features: bytes) -> Loaded:
         policy=msgspec.convert(manifest.policy, model.Policy),
         manifest=manifest,
         live=Runner(f"{manifest.name}-live", LIVE_THREADS, door.waiting),
-        beside=Runner(f"{manifest.name}-beside", BESIDE_THREADS, door.waiting_beside),
+        beside=Runner(f"{manifest.name}-beside", BESIDE_THREADS, door.waiting_beside, BESIDE_SHARE),
     )
 
 

@@ -19,7 +19,7 @@ from configs.schema import ModelConfig, ServiceConfig
 from models.contract import Model, configure
 from records import ReleasePlan, Trip, digest_of, utc_now
 from serving.answer import Choice
-from serving.runner import Runner
+from serving.runner import BESIDE_SHARE, Runner
 from serving.view import Loaded, View, contents
 from serving.wire import Forms
 
@@ -44,7 +44,7 @@ class Desk:
         self.view: View | None = None
         self.trouble: tuple[str, ...] = ()  # why this model is not served as the plan says
         self.rules = Runner(f"{config.name}-rules", RULES_THREADS, service.max_concurrency)  # for batches
-        self.beside = Runner(f"{config.name}-rules-beside", 1, service.shadow_queue)
+        self.beside = Runner(f"{config.name}-rules-beside", 1, service.shadow_queue, BESIDE_SHARE)
         self._policy: Any = configure(model, config)[1]
         self._limits, self._replica, self._tell = service, replica, tell
         self._failures: dict[str, deque[float]] = {}

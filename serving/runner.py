@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 0.05  # a call slower than this gets a thread beside it
 # a call is waited for so long when the one before was briefer; compiled code that keeps the interpreter's lock holds all up longer
 GLANCE_SECONDS = 0.001
+BESIDE_SHARE = 0.25  # of a core at most for work that nobody waits for: it keeps the interpreter's lock from the rest
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,12 @@ class Runner:
         name: for logs and thread names.
         threads: how many calls may hang before the runner is lost.
         limit: how many jobs may wait.
+        share: of a core that a thread may take; after each job it rests for as long as that asks. Waiting takes nothing.
     """
 
-    def __init__(self, name: str, threads: int, limit: int) -> None:
+    def __init__(self, name: str, threads: int, limit: int, share: float = 1.0) -> None:
         self.name, self._threads, self._limit = name, threads, limit
+        self._rest = 1.0 / share - 1.0  # seconds for each of the processor
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._started = 0
         self._busy_since: dict[int, float] = {}
@@ -132,9 +135,12 @@ class Runner:
         while (job := self._jobs.get()) is not None:
             if not job.wanted:
                 continue
-            self._busy_since[me] = begun = time.monotonic()
+            spent, begun = time.thread_time(), time.monotonic()
+            self._busy_since[me] = begun
             result = attempt(job.work, self.name)
             del self._busy_since[me]
             self._brief = time.monotonic() - begun < GLANCE_SECONDS
             job.end(result)
             del job, result  # or an idle thread would keep the features of its last call in memory
+            if self._rest:
+                time.sleep(self._rest * (time.thread_time() - spent))

@@ -159,7 +159,7 @@ def made(ground: Ground, found: Read, served: Served, recipe: ModelConfig, at: d
         edges=parts.edges,
         moves=comparing.moves(pairs),
         guard=_guard(plan, ground.rows) if how.paired else None,
-        trips=tuple(f"{one.at:%Y-%m-%d %H:%M:%S} {one.replica} {one.kind} it: {one.reason}" for one in ground.trips),
+        trips=tuple(f"{one.at:%Y-%m-%d %H:%M:%S} {one.replica}, {one.kind}: {one.reason}" for one in ground.trips),
         report=str(places.shadow(plan.model, plan.canary.name)),
     )
 

@@ -1,4 +1,4 @@
-"""A model whose code is slow or raises when a file says so, for the scenarios `slow` and `raises`.
+"""A model whose code is slow or raises when a file says so, for the scenarios `slow`, `raises` and those of shadows.
 
 `models_folder` copies `models/` and adds two lines to one of them; a service started there runs its own code unchanged over
 that model. The file FAULT holds the fault as JSON; without it the model is sound.
@@ -27,6 +27,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
     files: str  # digest of the model's files, see `files_digest`
     sleep_seconds: float = 0.0
+    spin_seconds: float = 0.0  # of computing, which keeps the interpreter's lock
     raises: bool = False
 
 
@@ -73,6 +74,9 @@ def obeying(load: Callable[..., Any], predict: Callable[..., Any]) -> tuple[Call
             return predict(fitted, index, requests)
         if versions.get(id(fitted)) == fault.files:
             time.sleep(fault.sleep_seconds)
+            end = time.monotonic() + fault.spin_seconds
+            while time.monotonic() < end:
+                pass
             if fault.raises:
                 raise ZeroDivisionError("as the scenario wants it")
         return predict(fitted, index, requests)

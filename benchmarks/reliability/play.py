@@ -32,7 +32,8 @@ def play(name: str, base: Path, folder: Path, seconds: float, per_second: float)
     """
     scenario = SCENARIOS[name]
     folder.mkdir(parents=True)
-    village = copied(base, folder / "home", {"defaults.yaml": {"service": dict(scenario.service)}})
+    changes = {"service": dict(scenario.service), "model": dict(scenario.model)}
+    village = copied(base, folder / "home", {"defaults.yaml": changes})
     options = ("--workers", str(scenario.workers)) if scenario.workers > 1 else ()
     stage = Stage(village, folder, seconds, per_second, options)
     try:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.reliability import faulty
+from benchmarks.reliability import faulty, shadows
 from benchmarks.reliability.figures import OK
 from benchmarks.reliability.fleet import small_disk, until
 from benchmarks.reliability.garbage import hostile, judged
@@ -48,12 +48,14 @@ class Scenario(NamedTuple):
     Args:
         workers: processes that answer.
         service: changes to `service:` of the configuration.
+        model: changes to `model:` of the configuration.
     """
 
     play: Callable[[Stage], None]
     stated: Stated
     workers: int = 1
     service: Mapping[str, Any] = NONE
+    model: Mapping[str, Any] = NONE
 
 
 def soak(stage: Stage) -> None:
@@ -274,4 +276,7 @@ SCENARIOS: dict[str, Scenario] = {
     "change": Scenario(change, Stated()),
     "drain": Scenario(drain, Stated(statuses=SHED, no_reply=True)),
     "garbage": Scenario(garbage, Stated()),
+    "shadow_computes": Scenario(shadows.computes, Stated(), service=shadows.SERVICE, model=shadows.MODEL),
+    "shadow_raises": Scenario(shadows.raises, Stated(), service=shadows.SERVICE, model=shadows.MODEL),
+    "shadow_slow": Scenario(shadows.slow, Stated(), service=shadows.SERVICE, model=shadows.MODEL),
 }

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from errors import InputError
-from serving.runner import GLANCE_SECONDS, PATIENCE_SECONDS, Failure, Job, Runner
+from serving.runner import BESIDE_SHARE, GLANCE_SECONDS, PATIENCE_SECONDS, Failure, Job, Runner
 from tests.serving.town import wait_for
 
 
@@ -142,3 +142,26 @@ def test_an_idle_thread_keeps_nothing_of_its_last_call(runner: Runner) -> None:
 
     left = ask()
     wait_for(lambda: left() is None)
+
+
+def compute(seconds: float) -> None:
+    """Takes so much of the processor."""
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+def ended_after(work: Any, count: int) -> float:
+    """Wall seconds from the first of some jobs to the last, in a runner for what nobody waits for."""
+    made, done = Runner("beside", 1, count, BESIDE_SHARE), SimpleQueue[float]()
+    for _ in range(count):
+        made.offer(Job(work, lambda _: done.put(time.monotonic())))
+    times = [done.get(timeout=20) for _ in range(count)]
+    made.close()
+    return times[-1] - times[0]
+
+
+def test_work_that_nobody_waits_for_takes_a_share_of_a_core_and_waiting_none() -> None:
+    computed = ended_after(lambda: compute(0.02), 6)
+    assert computed >= 5 * 0.02 / BESIDE_SHARE  # never faster, however busy the machine is
+    assert ended_after(lambda: time.sleep(0.005), 6) < computed

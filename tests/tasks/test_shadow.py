@@ -145,7 +145,7 @@ def test_a_candidate_that_fails_on_everything(tmp_path: Path, shadowed: Path, mo
     assert (told.candidate, told.overall.pairs, told.compared.failed) == (f"{NAME}-v3", 0, 5)
     assert (told.counted.answers, told.counted.scored, told.counted.failed, told.counted.unscored) == (7, 5, 5, 2)
     (trip,) = told.trips
-    assert "dropped it: 5 errors within 10 s" in trip
+    assert ", dropped: 5 errors within 10 s" in trip
     said = describe(told, kept(town.folder, told))
     assert "nothing to compare: the candidate failed on every one of 5 requests" in said
     assert "dropped by a replica" in said
