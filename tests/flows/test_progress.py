@@ -67,13 +67,13 @@ def test_a_rollout_is_shown_as_it_is_whatever_events_say(town: Town, monkeypatch
     assert run()[0].is_completed()  # told twice: nothing is written twice
     assert (artifacts("progress"), artifacts("rollout")) == ([bar], [page])
 
-    town.count(traffic(1, 100, GOOD))
+    town.count(traffic(1, 300, (0.29, 0.3)))
     guard.tick()
     run()  # more is known of the same revision: its bar moves, the page before stays
     (moved,), pages = artifacts("progress"), artifacts("rollout")
     assert (moved.id, len(pages)) == (bar.id, 2)
     assert 0 < float(str(moved.data)) < 50
-    assert "100 matured answers" in str(pages[-1].data)
+    assert "| 300 | 300 |" in str(pages[-1].data)
 
     town.count(traffic(1, 3000, GOOD))
     guard.tick()
