@@ -20,6 +20,7 @@ Decision = Literal["yes", "no"]
 ArmName = Literal["champion", "previous", "canary", "shadow", "control"]
 Level = Literal["ok", "warning", "critical", "emergency"]
 Answered = Literal["yes", "no", "undecided"]  # an input of the decision table; labels not due are undecided
+Fell = Literal["yes", "both", "no", "undecided"]  # the KPI: yes, its control beats it; both, its control fell with it
 Corrupted = Literal["stream", "journal", "snapshot", "batch"]  # where; the last one at the door
 Role = Literal["canary", "champion", "rules"]  # what the decision table is asked about
 Verb = Literal["promote", "unfreeze", "resume", "restore", "advance", "enroll"]
@@ -408,7 +409,9 @@ class Trip(Record, frozen=True, kw_only=True):
     artifact: str
     reason: str
     at: datetime
-    kind: Literal["refused", "dropped"] = "refused"  # not admitted, or admitted and dropped while it served
+    kind: Literal["refused", "dropped", "late"] = (
+        "refused"  # not admitted; or dropped while it served: failed, or was late
+    )
 
 
 class ReplicaState(Record, frozen=True, kw_only=True):
@@ -431,7 +434,7 @@ class Incident(Record, frozen=True, kw_only=True):
     id: str
     model: str
     level: Level
-    kind: str  # kpi_drop, errors, refused_artifact, late, fallback, corruption
+    kind: str  # kpi_drop, both_down, errors, late, both_bad, refused_artifact, corruption
     summary: str
     evidence: dict[str, Any]
     first_bad_at: datetime | None  # the first bad answer, as near as it is known
@@ -473,7 +476,7 @@ class GuardVerdict(Record, frozen=True, kw_only=True):
     version: int
     revision: int
     kpi: Literal["drop", "pass", "inconclusive"]
-    action: str  # none, advance, promote, rollback, hold
+    action: str  # none, advance, promote, rollback, hold, fallback
     reason: str
     effect: float | None  # relative, (arm - control) / control
     low: float | None
@@ -492,7 +495,9 @@ class Finding(Record, frozen=True, kw_only=True):
 
     id: str
     model: str
-    kind: Literal["corruption", "batch", "drift", "kpi"]  # batch: corruption seen at the door
+    kind: Literal[
+        "corruption", "batch", "drift", "kpi", "level"
+    ]  # batch: corruption seen at the door; level: both fell
     answer: Answered
     where: Corrupted | Literal[""] = ""  # of a corruption, or batch
     version: int  # of the model that answered in the window; RULES for the rules
@@ -515,7 +520,7 @@ class Ruling(Record, frozen=True, kw_only=True):
     version: int  # of the arm in that role; RULES in rules mode
     corruption: Corrupted | Literal["no", "undecided"]
     drift: Answered
-    kpi: Answered
+    kpi: Fell
     row: str  # name of the row of the table that applied
     table: str  # digest of the table
     level: Literal["ok", "warning", "critical", "emergency", "inconclusive"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from checks.rates import alarms, carry_on
 from checks.tallies import Comparison, Sides, Tally, compare, sides, tally
@@ -63,6 +64,8 @@ class Memory(Record, frozen=True, kw_only=True):
     matured: int
     progressed_at: datetime  # when matured answers last grew
     first_matured_at: datetime | None = None
+    beside_errors: Tally | None = None  # the control's tally when the arm's errors left normal,
+    beside_late: Tally | None = None  # and when its lateness did
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,16 @@ def add_up(seen: Seen, before: Memory | None) -> Case | None:
     return Case(seen, who, rollout, memory, compared, now, control)
 
 
+def beside(case: Case, kind: Literal["errors", "late"]) -> tuple[int, int]:
+    """How many answers of the control were bad in this way, and how many it gave, since the arm began to be."""
+    start = case.memory.beside_errors if kind == "errors" else case.memory.beside_late
+    if start is None:
+        return 0, 0
+    since = case.control.since(start)
+    bad = since.errors if kind == "errors" else since.late
+    return bad, max(since.answers, bad)
+
+
 def trips_of(seen: Seen, arm: Arm) -> list[Trip]:
     """The trips of this arm since its rollout began, oldest first."""
     since = seen.plan.rollout_started_at
@@ -133,21 +146,32 @@ def _remember(
     known = before if before is not None and (before.salt, before.role) == (plan.salt, role) else None
     new = known is None and (plan.step == 0 or role == "champion")
     same_step = known is not None and (known.step, known.started_at) == (plan.step, plan.step_started_at)
+    again = known is not None and role == "champion" and not same_step  # after rules mode: people knew of what was
     start = (Trends(), Trends()) if new else (Trends(seen=now), Trends(seen=control))
-    own, other = (known.own, known.control) if known is not None else start
+    own, other = (known.own, known.control) if known is not None and not again else start
     base = known.base if known is not None and same_step else None
     if base is None:
         base = Tally() if new else now if seen.confirmed else None
     still = known is not None and same_step and now.matured <= known.matured
+    trends = own.after(now, gates, seen.at)
     return Memory(
         salt=plan.salt,
         role=role,
         step=plan.step,
         started_at=plan.step_started_at,
         base=base,
-        own=own.after(now, gates, seen.at),
+        own=trends,
         control=other.after(control, gates, seen.at),
         matured=now.matured,
         progressed_at=known.progressed_at if known is not None and still else seen.at,
         first_matured_at=(known.first_matured_at if known else None) or (seen.at if now.matured else None),
+        beside_errors=_mark(trends.errors, known.beside_errors if known else None, other.seen),
+        beside_late=_mark(trends.late, known.beside_late if known else None, other.seen),
     )
+
+
+def _mark(trend: Trend, before: Tally | None, seen: Tally) -> Tally | None:
+    """Where the control's answers are counted from while an arm is bad: from the look before."""
+    if trend.since is None:
+        return None
+    return seen if before is None else before

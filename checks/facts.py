@@ -13,7 +13,7 @@ from typing import Literal
 from records import RULES, Finding, Record, ReleasePlan, Role
 
 WATCHED = ("corruption", "drift", "kpi")  # the kinds that a monitor which runs writes each time
-ABOUT_AN_ARM = ("drift", "kpi")
+ABOUT_AN_ARM = ("drift", "kpi", "level")
 WORST_FIRST = {"yes": 0, "undecided": 1, "no": 2}
 Slot = Literal["answering", "canary"]  # champion and rules follow one another, a canary stands beside them
 Handled = Mapping[tuple[str, int], datetime]  # (kind, version) -> end of the window on which a model was taken back
@@ -92,7 +92,7 @@ def about(
     """
     told = [one for one in findings if one.found_at <= at < one.expires_at]
     chosen: list[Finding] = []
-    for kind in ("corruption", "batch", "drift", "kpi"):
+    for kind in ("corruption", "batch", "drift", "kpi", "level"):
         mine = [one for one in told if one.kind == kind and _concerns(one, version, since, handled)]
         if kind == "batch":  # what one table lets in says nothing of another
             chosen += {str(one.figures.get("table", "")): one for one in sorted(mine, key=_age)}.values()

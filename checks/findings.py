@@ -11,13 +11,19 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Literal
 
-from checks.case import Case, Trend, trips_of
+from checks.case import Case, Trend, beside, trips_of
 from checks.plans import names_freeze, next_step
+from checks.rates import fails_less
 from checks.sequential import decide
 from checks.tallies import sample_ratio
 
 RATIO_ALPHA = 0.001
-Action = Literal["none", "advance", "promote", "rollback", "hold"]
+HALF = (
+    0.5  # a champion that fails more often is compared as if it failed so often: one good answer of the control is luck
+)
+Kind = Literal["errors", "late"]
+Action = Literal["none", "advance", "promote", "rollback", "hold", "fallback"]
+DROPPED = {"refused": ("refused_artifact", "refused"), "dropped": ("errors", "dropped"), "late": ("late", "dropped")}
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Found:
 def _refused(case: Case) -> Found | None:
     """A replica did not admit the arm, or dropped it by itself."""
     for trip in trips_of(case.seen, case.who.arm):
-        state, did = ("errors", "dropped") if trip.kind == "dropped" else ("refused_artifact", "refused")
+        state, did = DROPPED[trip.kind]
         return Found(state, "rollback", f"replica {trip.replica} {did} {_name(case)}: {trip.reason}")
     return None
 
@@ -47,13 +53,25 @@ def _late(case: Case) -> Found | None:
     return _too_often(case, "late", own, control, f"came too late; the limit is {case.gates.max_late_rate:.2%}")
 
 
-def _too_often(case: Case, state: str, own: Trend, control: Trend, did: str) -> Found | None:
+def _too_often(case: Case, state: Kind, own: Trend, control: Trend, did: str) -> Found | None:
     if max(case.now.answers, case.now.errors) < case.gates.min_requests or not own.alarms:
         return None
     said = f"{own.bad} of the last {own.answers} answers of {_name(case)} {did}"
-    if case.who.role == "champion" and control.alarms:
-        return Found("both_bad", "none", f"{said}; its control does no better ({control.bad} of {control.answers})")
-    return Found(state, _back(case), said)
+    if case.who.role == "canary":
+        return Found(state, "rollback", said)
+    if control.alarms:
+        return Found("both_bad", "fallback", f"{said}; its control does no better ({control.bad} of {control.answers})")
+    return _beaten(case, state, own, said)
+
+
+def _beaten(case: Case, state: Kind, own: Trend, said: str) -> Found:
+    """A champion goes back to a version that does better, not to one of which nobody knows."""
+    limit = case.gates.max_error_rate if state == "errors" else case.gates.max_late_rate
+    bad, answers = beside(case, state)
+    others = f"{bad} of {answers} of its control {case.who.control.name} meanwhile"
+    if fails_less(bad, answers, min(own.bad / own.answers, HALF), limit):
+        return Found(state, _back(case), f"{said}; {others}")
+    return Found(state, "none", f"{said}; {others}: too few to say that it does better")
 
 
 def _drop(case: Case) -> Found | None:

@@ -195,8 +195,11 @@ def fallback(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> Rel
 
 
 def restore(plan: ReleasePlan, *, at: datetime, actor: str, reason: str) -> ReleasePlan:
-    """The model answers again after a fallback."""
-    return plan if plan.mode == "model" else _next(plan, at, actor, reason, mode="model")
+    """The model answers again after a fallback; what is counted of its step counts anew."""
+    if plan.mode == "model":
+        return plan
+    started = at if plan.rollout is not None else None
+    return _next(plan, at, actor, reason, mode="model", step_started_at=started)
 
 
 def next_step(plan: ReleasePlan) -> Step | None:

@@ -16,12 +16,13 @@ from msgspec import convert, json
 from checks.facts import Facts, Judged, subject_of
 from checks.plans import DRIFT
 from configs.schema import Action, Corruption, DecisionTable, Row
-from records import Answered, Finding, Role, Ruling, digest_of
+from records import Answered, Fell, Finding, Role, Ruling, digest_of
 
 RuledLevel = Literal["ok", "warning", "critical", "emergency", "inconclusive"]
 
 QUARTER = timedelta(days=91)
 ASKS: tuple[Action, ...] = ("retrain", "incident")
+FALLEN: tuple[Fell, ...] = ("yes", "both")
 SAID: dict[str, set[Answered]] = {"ok": {"no"}, "inconclusive": {"yes", "undecided"}}  # else what was answered yes
 CHANGES: tuple[Action, ...] = ("take_back", "rollback", "fallback", "freeze", "unfreeze")  # of the plan, in this order
 
@@ -50,7 +51,7 @@ class Outcome:
         return self.row.asks
 
 
-def evaluate(table: DecisionTable, role: Role, corruption: Corruption, drift: Answered, kpi: Answered) -> Outcome:
+def evaluate(table: DecisionTable, role: Role, corruption: Corruption, drift: Answered, kpi: Fell) -> Outcome:
     """The first row of the table that applies, as it reads for this role; the last row takes everything."""
     return Outcome(next(row for row in table.rows if row.when.match(corruption, drift, kpi)), role)
 
@@ -111,7 +112,8 @@ def is_over(ruling: Ruling, name: str) -> bool:
     before = next((row for row in DecisionTable.model_validate(ruling.inputs["table"]).rows if row.name == name), None)
     if before is None:  # of an earlier table
         return True
-    return before.level != "ok" and (ruling.kpi == "no" or before.when.kpi != ("yes",))
+    of_a_drop = before.when.kpi != "any" and set(before.when.kpi) <= set(FALLEN)
+    return before.level != "ok" and (ruling.kpi == "no" or not of_a_drop)
 
 
 def plain(facts: Facts) -> dict[str, Any]:
@@ -138,9 +140,12 @@ def answer_of(facts: Facts, kind: str) -> Answered:
     return "undecided" if found is None else found.answer
 
 
-def kpi_of(facts: Facts) -> Answered:
-    """yes: the KPI fell, by the monitor's finding or by the judge's comparison with the control."""
-    return "yes" if dropped(facts.judged) else answer_of(facts, "kpi")
+def kpi_of(facts: Facts) -> Fell:
+    """yes: the control beats it, by the monitor's finding or by the judge. both: no such thing, and both fell."""
+    beside = answer_of(facts, "kpi")
+    if beside == "yes" or dropped(facts.judged):
+        return "yes"
+    return "both" if answer_of(facts, "level") == "yes" else beside
 
 
 def dropped(judged: Judged | None) -> bool:
@@ -188,7 +193,7 @@ def _changes(facts: Facts, action: Action, row: Row) -> bool:
 
 def _people_know(facts: Facts, row: Row) -> bool:
     """Whether people lifted a freeze while what this row freezes for went on already, and no drop came since."""
-    fell = kpi_of(facts) == "yes" and "kpi" not in facts.known
+    fell = kpi_of(facts) in FALLEN and "kpi" not in facts.known
     return row.freezes_for in facts.known and not fell and _changes(facts, "freeze", row)
 
 
@@ -222,7 +227,7 @@ def retrain_refused(facts: Facts) -> str:
 # ---- in words --------------------------------------------------------------------------------------
 
 
-def _because(facts: Facts, outcome: Outcome, kpi: Answered) -> list[str]:
+def _because(facts: Facts, outcome: Outcome, kpi: Fell) -> list[str]:
     """What decided; of an inconclusive ruling, what is missing."""
     telling = SAID.get(outcome.level, {"yes"})
     judged = facts.judged.reason if facts.judged is not None and dropped(facts.judged) else ""
@@ -235,15 +240,15 @@ def _because(facts: Facts, outcome: Outcome, kpi: Answered) -> list[str]:
     return said or [outcome.row.title]
 
 
-def _absent(facts: Facts, kpi: Answered) -> Iterable[str]:
+def _absent(facts: Facts, kpi: Fell) -> Iterable[str]:
     have = {one.kind for one in facts.findings}
     return [
-        kind for kind in ("corruption", "drift", "kpi") if kind not in have and not (kind == "kpi" and kpi == "yes")
+        kind for kind in ("corruption", "drift", "kpi") if kind not in have and not (kind == "kpi" and kpi in FALLEN)
     ]
 
 
 def _named(one: Finding) -> str:
-    return {"kpi": "KPI", "batch": "batch refused"}.get(one.kind, one.kind)
+    return {"kpi": "KPI", "level": "KPI of both", "batch": "batch refused"}.get(one.kind, one.kind)
 
 
 def taken_back(rulings: Iterable[Ruling]) -> dict[tuple[str, int], datetime]:

@@ -1,6 +1,6 @@
 """Is an arm's rate of bad answers above its limit? A test that may be looked at every tick, for errors and lateness.
 
-Pure; read by `checks.case`. The CUSUM of Page (1954) over likelihood ratios, with the bound of Lorden (1971) on the time
+Pure; read by `checks.case` and `checks.findings`. The CUSUM of Page (1954) over likelihood ratios, with the bound of Lorden (1971) on the time
 to a false alarm: exact, whatever the size of the sample.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from math import log
 
+DOUBT = 0.05  # how likely an arm may be said to fail less often that does not, all looks together
 LOOKS = 3.2e7  # two rate tests at two looks a second for a quarter: less than one false alarm in that time
 CERTAIN = 1e9  # a score beyond any threshold
 
@@ -38,6 +39,23 @@ def alarms(scores: tuple[float, ...]) -> bool:
     The mean time to a false alarm of one score is at least exp(threshold) looks (Lorden 1971).
     """
     return bool(scores) and max(scores) >= log(LOOKS * len(scores))
+
+
+def fails_less(bad: int, answers: int, rate: float, limit: float) -> bool:
+    """Whether an arm is better than `rate`: its answers are 1 / DOUBT times likelier at the limit than at that rate.
+
+    An arm as bad as `rate` is called better with probability DOUBT at most, however often it is looked at (Ville 1939).
+
+    Args:
+        bad, answers: of the arm, since the other one began to fail.
+        rate: share of bad answers of the other one, below 1.
+    """
+    if not answers or not limit < rate < 1.0:
+        return False
+    if limit <= 0.0 and bad:
+        return False
+    errors = bad * log(limit / rate) if bad else 0.0
+    return errors + (answers - bad) * log((1 - limit) / (1 - rate)) >= -log(DOUBT)
 
 
 def rivals(limit: float) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from records import Answered, Role, digest_of
+from records import Answered, Fell, Role, digest_of
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Percent = Annotated[float, Field(ge=0.0, le=100.0)]
@@ -176,6 +176,9 @@ class MonitorConfig(Strict):
     missing_limit: Share  # a share of missing values so much above the reference is corruption
     outside_limit: Share  # as is a share out of the declared range
     kpi_windows: int = Field(ge=1)  # the KPI is compared over so many windows
+    level_weeks: int = Field(
+        ge=0, le=52
+    )  # before a release, that its KPI is known from; 0: whether both fell is not asked
     finding_seconds: Seconds  # a finding counts so long
     report_rows: int = Field(ge=100)  # sample of the Evidently report
 
@@ -309,6 +312,7 @@ class ServiceConfig(Strict):
     feedback_per_subject: int = Field(ge=1)  # a minute, from one key about one subject
     trip_errors: int = Field(ge=1)  # errors of an arm within trip_window_seconds that make a replica drop it
     trip_window_seconds: Seconds
+    trip_late: int = Field(ge=1)  # calls in a row that each took longer than the deadline, which do the same
 
 
 class Route(Strict):
@@ -339,7 +343,7 @@ class Defaults(Strict):
 Corruption = Literal["stream", "journal", "snapshot", "batch", "no", "undecided"]
 Action = Literal["freeze", "unfreeze", "fallback", "rollback", "take_back", "retrain", "incident"]
 ROLES: tuple[Role, ...] = get_args(Role)
-COMBINATIONS = tuple(product(get_args(Corruption), get_args(Answered), get_args(Answered)))  # corruption, drift, kpi
+COMBINATIONS = tuple(product(get_args(Corruption), get_args(Answered), get_args(Fell)))  # corruption, drift, kpi
 
 
 class Conditions(Strict):
@@ -347,7 +351,7 @@ class Conditions(Strict):
 
     corruption: Literal["any"] | tuple[Corruption, ...]
     drift: Literal["any"] | tuple[Answered, ...]
-    kpi: Literal["any"] | tuple[Answered, ...]
+    kpi: Literal["any"] | tuple[Fell, ...]
 
     @field_validator("corruption", "drift", "kpi", mode="before")
     @classmethod

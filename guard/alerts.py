@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from checks.alerts import HOUSE, alert
 from checks.judge import state_of
 from configs.schema import Defaults
 from guard.watch import confirms, wrong_arms
-from records import AlertBody, GuardVerdict, OutboxEvent, ReleasePlan, ReplicaState, Trip
+from records import AlertBody, Arm, GuardVerdict, OutboxEvent, ReleasePlan, ReplicaState, Trip
 from stores.ledger.ballots import Ballot
 
 NEXT = {
@@ -24,8 +24,9 @@ NEXT = {
     "kpi_drop": "Explain the drop: cause, evidence, a second person (`grownet incident`). Until then it counts as unexplained.",
     "missing": "Find out why no feedback arrives (senders, keys, outcome delay), then `grownet release resume` by vote.",
     "sample_ratio": "Look for requests that miss an arm (retries, bots, replicas on another plan); nothing advances until then.",
-    "both_bad": "Both arms fail alike, so it is not the release: look at hosts and inputs. `grownet release fallback` is there.",
+    "both_bad": "Both arms fail alike, so it is not the release: look at hosts and inputs. Once mended, `grownet release restore` by vote.",
 }  # fmt: skip
+Standing = Literal["champion", "control", "previous"]  # arms that are not under judgement
 OWNED_BY_DEPLOY = {"refused_artifact", "errors", "late", "both_bad"}
 
 
@@ -38,11 +39,12 @@ def of_verdict(
         incident: id of the one that it opens.
     """
     state = state_of(verdict)
-    back = verdict.action == "rollback"
-    title = f"{_arm(verdict, plan)} taken back: {_words(state)}" if back else f"{_arm(verdict, plan)}: {_words(state)}"
+    told = {"rollback": f" taken back: {_words(state)}", "fallback": " and its control fail alike: the rules answer"}
+    title = f"{_arm(verdict, plan)}{told.get(verdict.action, f': {_words(state)}')}"
+    again = [plan.revision] if verdict.action == "fallback" else []  # people may restore it, and it may fall again
     return alert(
-        key=[plan.model, plan.salt, plan.step, verdict.arm, state],
-        level="critical" if back else "warning",
+        key=[plan.model, plan.salt, plan.step, verdict.arm, state, *again],
+        level="critical" if verdict.action in told else "warning",
         model=plan.model,
         title=title,
         body=AlertBody(
@@ -62,10 +64,15 @@ def owner(state: str, defaults: Defaults) -> str:
     return defaults.owners.deploy if state in OWNED_BY_DEPLOY else defaults.owners.monitor
 
 
-def not_followed(plan: ReleasePlan, living: tuple[ReplicaState, ...], defaults: Defaults, at: datetime) -> OutboxEvent:
-    """Replicas that do not serve the current revision although they had time to."""
+def not_followed(
+    plan: ReleasePlan, living: tuple[ReplicaState, ...], trips: tuple[Trip, ...], defaults: Defaults, at: datetime
+) -> OutboxEvent:
+    """Replicas that do not serve the current revision although they had time to, and what they said of it."""
+    said = {trip.replica: f"; it said: {trip.reason}" for trip in trips if trip.at >= plan.created_at}
     behind = {
-        f"replica {state.replica}": _standing(plan, state, at) for state in living if not confirms(plan, (state,))
+        f"replica {state.replica}": f"{_standing(plan, state, at)}{said.get(state.replica, '')}"
+        for state in living
+        if not confirms(plan, (state,))
     }
     return alert(
         key=[plan.model, plan.revision, "not_followed"],
@@ -108,19 +115,23 @@ def replica_lost(state: ReplicaState, defaults: Defaults, at: datetime) -> Outbo
     )
 
 
-def champion_refused(plan: ReleasePlan, trip: Trip, defaults: Defaults, at: datetime) -> OutboxEvent:
-    """A replica cannot serve what the plan says answers; the version before it, or the rules, answer there."""
+def arm_refused(plan: ReleasePlan, role: Standing, trip: Trip, defaults: Defaults, at: datetime) -> OutboxEvent:
+    """A replica cannot serve an arm that the plan names, or dropped it by itself; others answer for it there."""
+    arm: Arm = getattr(plan, role)
+    refused, champion = trip.kind == "refused", role == "champion"
+    done = "answers with what it still has, or with the rules" if champion else "goes on without it"
     return alert(
-        key=[plan.model, plan.revision, trip.replica, trip.artifact, "champion_refused"],
-        level="critical",
+        key=[plan.model, plan.revision, trip.replica, trip.artifact, f"{role}_refused"],
+        level="critical" if champion else "warning",
         model=plan.model,
-        title=f"replica {trip.replica} refused {plan.champion.name}",
+        title=f"replica {trip.replica} {'refused' if refused else 'dropped'} {arm.name}",
         body=AlertBody(
             what=trip.reason,
-            evidence={"replica": trip.replica, "artifact": trip.artifact[:12], "at": trip.at.isoformat()},
-            done="the replica answers with what it still has, or with the rules",
+            evidence={"replica": trip.replica, "role": role, "artifact": trip.artifact[:12], "at": trip.at.isoformat()},
+            done=f"the replica {done}{'' if refused else ', until the next revision'}",
             owner=defaults.owners.deploy,
-            next="Compare the artifact with its digest. `grownet release rollback` if other replicas refuse it as well.",
+            next=f"{'Compare the artifact with its digest.' if refused else 'Read the log of that replica.'} "
+            "`grownet release rollback` if other replicas do the same.",
             link=_command(plan.model),
         ),
         at=at,

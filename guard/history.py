@@ -11,7 +11,7 @@ from datetime import datetime
 
 from checks.facts import ABOUT_AN_ARM, Slot, role_of
 from checks.plans import DRIFT
-from checks.policy import facts_of, is_over, taken_back
+from checks.policy import FALLEN, facts_of, is_over, taken_back
 from records import Finding, ReleasePlan, Ruling
 
 State = tuple[object, ...]
@@ -53,7 +53,7 @@ class History:
     def _follow(self, ruling: Ruling) -> None:
         """What goes on after this ruling: a yes until a no, whatever is undecided in between."""
         for kind, answer in (("drift", ruling.drift), ("kpi", ruling.kpi)):
-            if answer == "yes":
+            if answer in FALLEN:
                 self.going_on.setdefault((kind, ruling.version), ruling.at)
             elif answer == "no":
                 self.going_on.pop((kind, ruling.version), None)

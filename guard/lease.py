@@ -9,6 +9,7 @@ import logging
 import time
 
 from errors import RevisionConflict
+from records import utc_now
 from stores.ledger import leases
 from stores.ledger.engine import Ledger
 
@@ -16,7 +17,8 @@ log = logging.getLogger("grownet.guard")
 
 
 class Leadership:
-    """The lease as this process knows it. `keep` is called every tick and costs a write each third of the lease."""
+    """The lease as this process knows it. `keep` is called every tick: a write each third of the lease, a read
+    while standing by."""
 
     def __init__(self, ledger: Ledger, holder: str, seconds: float) -> None:
         self._ledger, self._holder, self._seconds = ledger, holder, seconds
@@ -25,9 +27,11 @@ class Leadership:
 
     def keep(self) -> int | None:
         """Takes or renews the lease: the epoch to write under, or None while another guard leads."""
-        if time.monotonic() - self._asked < self._seconds / 3:
-            return self._epoch
         before = self._epoch
+        if before is None and not self._free():
+            return None
+        if before is not None and time.monotonic() - self._asked < self._seconds / 3:
+            return before
         if before is None or not leases.renew(self._ledger, leases.GUARD, before, self._seconds):
             self._epoch = None
             self._epoch = leases.acquire(self._ledger, leases.GUARD, self._holder, self._seconds)
@@ -37,6 +41,11 @@ class Leadership:
         elif self._epoch is not None and self._epoch != before:
             log.info("leading under epoch %d", self._epoch)
         return self._epoch
+
+    def _free(self) -> bool:
+        """Whether nobody else holds the lease now; asked at every tick, so a stand-by leads with the first after it ran out."""
+        found = leases.held(self._ledger, leases.GUARD)
+        return found is None or found[0] == self._holder or found[1] <= utc_now()
 
     def refused(self, conflict: RevisionConflict) -> None:
         """A write met a newer epoch or revision: ask for the lease again before the next one."""

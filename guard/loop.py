@@ -24,7 +24,7 @@ from guard.decide import canary_fell, decide
 from guard.expiry import asked_besides, close_dead
 from guard.lease import Leadership
 from guard.outbox import ACTOR, Courier, Delivery
-from guard.readback import champion_trips, lost_replicas, other_trips, read_back
+from guard.readback import arm_trips, lost_replicas, other_trips, read_back
 from guard.rollout import Hand, carry_out
 from guard.watch import View, Watch, look, restored
 from records import GuardVerdict, Ruling, utc_now
@@ -86,12 +86,12 @@ class Guard:
         if view is None:
             return
         verdict = judge(view.seen, watch.memory)
-        watch.memory = memory_of(verdict) if verdict else None
+        watch.memory = memory_of(verdict) if verdict else watch.memory  # in rules mode it waits for what comes back
         if verdict is not None and carry_out(hand, watch, view, verdict, self._ruled(hand, watch, view, verdict)):
             return  # the replicas were seen under the plan before
         if decide(hand, watch, view, watch.saved if verdict is not None else None, self._config):
             return
-        champion_trips(hand, watch, view)
+        arm_trips(hand, watch, view)
         other_trips(hand, watch, view)
         lost_replicas(hand, watch, view)
         read_back(hand, watch, view)

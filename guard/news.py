@@ -100,7 +100,7 @@ def incident_of(ruling: Ruling, plan: ReleasePlan, defaults: Defaults) -> Incide
         id=f"incident-{digest_of([ruling.id])[:16]}",
         model=ruling.model,
         level=_level(ruling),
-        kind="kpi_drop" if ruling.corruption in {"no", "undecided", "batch"} else "corruption",
+        kind=_kind(ruling),
         summary=f"{row.title}: {ruling.reason}",
         evidence=evidence(ruling),
         first_bad_at=_first_bad(facts),
@@ -179,6 +179,12 @@ def _began(one: Finding) -> datetime:
 def _as_it_was(plan: ReleasePlan) -> str:
     frozen = "the plan is frozen already" if plan.frozen else "the plan stands"
     return f"{frozen}, the rules answer" if plan.mode == "rules" else frozen
+
+
+def _kind(ruling: Ruling) -> str:
+    if ruling.corruption not in {"no", "undecided", "batch"}:
+        return "corruption"
+    return "both_down" if ruling.kpi == "both" else "kpi_drop"
 
 
 def _level(ruling: Ruling) -> Level:

@@ -10,9 +10,10 @@ import logging
 from datetime import datetime, timedelta
 
 from guard import alerts
+from guard.alerts import Standing
 from guard.rollout import Hand, tell_once
 from guard.watch import View, Watch
-from records import Incident
+from records import Arm, Incident
 from stores.ledger import incidents
 from stores.ledger.counters import FEATURES, JOURNAL
 
@@ -29,16 +30,19 @@ def read_back(hand: Hand, watch: Watch, view: View) -> None:
         return
     patience = timedelta(seconds=hand.defaults.guard.readback_seconds)
     if view.known_replicas and at - plan.created_at > patience:
-        tell_once(hand, watch, alerts.not_followed(plan, view.replicas, hand.defaults, at))
+        tell_once(hand, watch, alerts.not_followed(plan, view.replicas, view.seen.trips, hand.defaults, at))
 
 
-def champion_trips(hand: Hand, watch: Watch, view: View) -> None:
-    """Tells of replicas that refused what should answer; rolling everything back over one replica's disk is for people."""
+def arm_trips(hand: Hand, watch: Watch, view: View) -> None:
+    """Tells of replicas that refused or dropped what should answer, or stand beside it; rolling everything back over one
+    replica's disk is for people. A canary is taken back by the judge."""
     plan = view.plan
-    artifact = plan.champion.artifact
+    arms: dict[Standing, Arm | None]
+    arms = {"previous": plan.previous, "control": plan.control, "champion": plan.champion}
+    roles = {arm.artifact.content: role for role, arm in arms.items() if arm is not None and arm.artifact is not None}
     for trip in view.seen.trips:
-        if artifact is not None and trip.artifact == artifact.content and trip.at >= plan.created_at:
-            tell_once(hand, watch, alerts.champion_refused(plan, trip, hand.defaults, view.seen.at))
+        if trip.artifact in roles and trip.at >= plan.created_at:
+            tell_once(hand, watch, alerts.arm_refused(plan, roles[trip.artifact], trip, hand.defaults, view.seen.at))
 
 
 def other_trips(hand: Hand, watch: Watch, view: View) -> None:
@@ -63,7 +67,7 @@ def _over(incident: Incident, watch: Watch, view: View) -> datetime | None:
     last = watch.history.last.get("answering")
     if last is None or last.at <= incident.detected_at:
         return None
-    said = last.kpi if incident.kind == "kpi_drop" else last.corruption
+    said = last.kpi if incident.kind in {"kpi_drop", "both_down"} else last.corruption
     return last.at if said == "no" else None
 
 

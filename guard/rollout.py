@@ -25,8 +25,9 @@ from stores.ledger.signing import Signer
 
 log = logging.getLogger("grownet.guard")
 ACTOR = "guard"
+BACK = frozenset({"rollback", "fallback"})  # each opens an incident
 SAVE_SECONDS = 10.0  # an unchanged verdict is written again no more often, so that people see the sample still needed
-TELL = frozenset({"sample_ratio", "both_bad", "errors", "late"})  # states without an action that people must hear of
+TELL = frozenset({"sample_ratio", "errors", "late"})  # states without an action that people must hear of
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ def _says(verdict: GuardVerdict) -> tuple[object, ...]:
 def _act(hand: Hand, view: View, verdict: GuardVerdict, ruling: Ruling | None) -> None:
     plan = view.plan
     done = _done(verdict, plan)
-    incident = incident_of(verdict, view, hand.defaults, done) if verdict.action == "rollback" else None
-    told = verdict.action in {"rollback", "hold"}
+    incident = incident_of(verdict, view, hand.defaults, done) if verdict.action in BACK else None
+    told = verdict.action in {*BACK, "hold"}
     alert = alerts.of_verdict(verdict, plan, hand.defaults, done, incident.id if incident else "") if told else None
     moved = plans.change(
         hand.ledger,
@@ -117,7 +118,8 @@ def _act(hand: Hand, view: View, verdict: GuardVerdict, ruling: Ruling | None) -
 def _transition(verdict: GuardVerdict, plan: ReleasePlan) -> ReleasePlan:
     reason = f"{state_of(verdict)}: {verdict.reason}"
     back = transitions.take_back if verdict.arm == "canary" else transitions.rollback
-    move = {"advance": transitions.advance, "promote": transitions.advance, "hold": transitions.hold, "rollback": back}
+    moves = {"advance": transitions.advance, "promote": transitions.advance, "hold": transitions.hold}
+    move = moves | {"rollback": back, "fallback": transitions.fallback}
     return move[verdict.action](plan, at=verdict.at, actor=ACTOR, reason=reason)
 
 
@@ -126,6 +128,8 @@ def _done(verdict: GuardVerdict, plan: ReleasePlan) -> str:
     revision = plan.revision + 1
     if verdict.action == "hold":
         return f"the rollout is on hold since revision {revision}"
+    if verdict.action == "fallback":
+        return f"the rules answer since revision {revision}; the models come back by a vote"
     if verdict.action == "rollback" and verdict.arm == "canary":
         return (
             f"canary taken back in revision {revision}; {plan.champion.name} answers, the artifact is rejected for good"
@@ -139,9 +143,12 @@ def _done(verdict: GuardVerdict, plan: ReleasePlan) -> str:
 
 
 def incident_of(verdict: GuardVerdict, view: View, defaults: Defaults, done: str) -> Incident:
-    """The incident of something taken back: one for each rollout and arm, so one automatic rollback for each."""
+    """The incident of something taken back: one for each rollout and arm, so one automatic rollback for each. What people
+    restored after a fallback may fall again."""
+    key = [verdict.model, view.plan.salt, verdict.arm]
+    again = [view.plan.revision] if verdict.action == "fallback" else []
     return Incident(
-        id=f"incident-{digest_of([verdict.model, view.plan.salt, verdict.arm])[:16]}",
+        id=f"incident-{digest_of([*key, *again])[:16]}",
         model=verdict.model,
         level="critical",
         kind=state_of(verdict),
@@ -164,7 +171,8 @@ def _first_bad(verdict: GuardVerdict, view: View) -> datetime | None:
     known: dict[str, list[datetime | None]] = {
         "refused_artifact": [*tripped],
         "errors": [memory.own.errors.since, *tripped],
-        "late": [memory.own.late.since],
+        "late": [memory.own.late.since, *tripped],
+        "both_bad": [memory.own.errors.since, memory.own.late.since],
         "kpi_drop": [memory.first_matured_at],
     }
     return min((at for at in known[state_of(verdict)] if at is not None), default=None)

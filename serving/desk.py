@@ -48,6 +48,7 @@ class Desk:
         self._policy: Any = configure(model, config)[1]
         self._limits, self._replica, self._tell = service, replica, tell
         self._failures: dict[str, deque[float]] = {}
+        self._late: dict[str, int] = {}  # calls in a row, by content
         self._lock = threading.Lock()
 
     def show(
@@ -86,15 +87,32 @@ class Desk:
                 f"{limits.trip_errors} errors within {limits.trip_window_seconds:g} s, last: {reason}",
             )
 
-    def trip(self, arm: str, content: str, reason: str) -> None:
+    def took(self, choice: Choice, seconds: float) -> None:
+        """Notes how long one call of an arm took by itself, and drops the arm when too many in a row took too long.
+
+        What a call waited for before it was begun is not in it: a replica that has too much to do is no fault of the model.
+        Called in the arm's own threads.
+        """
+        limit = self.config.serving.deadline_seconds
+        if seconds <= limit:
+            if self._late:
+                self._late.pop(choice.content, None)
+            return
+        late = self._late[choice.content] = self._late.get(choice.content, 0) + 1
+        if late >= self._limits.trip_late:
+            self._late.pop(choice.content, None)
+            reason = f"{late} calls in a row took longer than the deadline of {limit:g} s, the last {seconds:.2f} s"
+            self.trip(choice.arm, choice.content, reason, kind="late")
+
+    def trip(self, arm: str, content: str, reason: str, *, kind: Literal["dropped", "late"] = "dropped") -> None:
         """Drops an arm on this replica until the next revision, and says so."""
         with self._lock:
             if self.view is None or content in self.view.tripped:
                 return
             self.view = msgspec.structs.replace(self.view, tripped=self.view.tripped | {content})
-        self.report(arm, content, reason, kind="dropped")
+        self.report(arm, content, reason, kind=kind)
 
-    def report(self, arm: str, content: str, reason: str, *, kind: Literal["refused", "dropped"]) -> None:
+    def report(self, arm: str, content: str, reason: str, *, kind: Literal["refused", "dropped", "late"]) -> None:
         """Tells the guard that this replica refused or dropped something; the same thing once."""
         revision = self.view.plan.revision if self.view is not None else 0
         log.error("%s: %s %s %s at revision %d: %s", self.name, kind, arm, content[:12], revision, reason)
@@ -121,7 +139,7 @@ class Desk:
             arm = next((name for name in ("champion", "canary", "control", "previous") if _is(view, name, content)), "")
             for runner in (loaded.live, loaded.beside):
                 if (seconds := runner.stuck_seconds) > limit:
-                    self.trip(arm, content, f"hangs: {runner.name} has been at it for {seconds:.1f} s")
+                    self.trip(arm, content, f"hangs: {runner.name} has been at it for {seconds:.1f} s", kind="late")
 
     def close(self) -> None:
         self.rules.close()

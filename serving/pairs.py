@@ -49,7 +49,10 @@ def score_beside(live: Live) -> None:
 
     def work() -> tuple[Decided, float]:
         begun = time.monotonic()
-        return answer(view, rival.loaded, [live.request])[0], time.monotonic() - begun
+        scored = answer(view, rival.loaded, [live.request])[0]
+        took = time.monotonic() - begun
+        desk.took(rival, took)
+        return scored, took
 
     def done(result: Any) -> None:
         place = _written(live, rival, result)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -146,11 +146,11 @@ async def _given(ask: Ask, masked: Sequence[Masked], choices: Sequence[Choice]) 
 
 async def _by(ask: Ask, choice: Choice, requests: list[Any]) -> list[Given]:
     """What this arm says, or the rules when it fails or is late."""
-    view, loaded = ask.view, choice.loaded
+    loaded = choice.loaded
     if loaded is None:
         return [Given(one, choice, None) for one in await _rules(ask, requests)]
     left = ask.desk.config.serving.deadline_seconds - (time.monotonic() - ask.begun)
-    result = await ask.house.turns.within(loaded.live, lambda: answer(view, loaded, requests), left)
+    result = await ask.house.turns.within(loaded.live, _call(ask, choice, requests), left)
     if isinstance(result, list):
         return [Given(one, choice, None) for one in result]
     if isinstance(result, InputError):
@@ -159,6 +159,22 @@ async def _by(ask: Ask, choice: Choice, requests: list[Any]) -> list[Given]:
         ask.desk.failed(choice, result.reason)
     instead = Choice(RULES, None, "deadline" if result is LATE else "error")
     return [Given(one, instead, choice) for one in await _rules(ask, requests)]
+
+
+def _call(ask: Ask, choice: Choice, requests: list[Any]) -> Callable[[], list[Decided]]:
+    """What the arm's thread does. One request is timed; how long a batch takes is for who sends it."""
+    view, loaded, desk = ask.view, choice.loaded, ask.desk
+    if len(requests) > 1:
+        return lambda: answer(view, loaded, requests)
+
+    def call() -> list[Decided]:
+        begun = time.monotonic()
+        try:
+            return answer(view, loaded, requests)
+        finally:
+            desk.took(choice, time.monotonic() - begun)
+
+    return call
 
 
 async def _rules(ask: Ask, requests: list[Any]) -> list[Decided]:

@@ -26,7 +26,7 @@ from records import Finding, digest_of, utc_now
 from stores.lake import Lake
 from stores.ledger import findings, plans
 from stores.ledger.engine import Ledger
-from tasks import kpi
+from tasks import kpi, level
 from tasks.corrupt import judged as looked
 from tasks.corrupt import marks
 from tasks.eyes import Eyes
@@ -88,6 +88,8 @@ def judged(watch: Watch, model: str) -> list[Finding]:
         if subject.version == subjects(signed.plan)[0].version:
             said, span = kpi.judged(watch.ledger, signed.plan, config.models[model], line)
             found.append(_finding(watch, subject, "kpi", said, span))
+            said, span = level.judged(watch.ledger, signed.plan, config.models[model], line, said)
+            found.append(_finding(watch, subject, "level", said, span))
     ordered = [replace(one, found_at=one.found_at + timedelta(microseconds=at)) for at, one in enumerate(found)]
     findings.save(watch.ledger, _current(watch, model, ordered), ACTOR)
     return ordered
@@ -152,7 +154,7 @@ def corrupt(watch: Watch, subject: Subject, line: Timeline) -> Finding:
 def _finding(
     watch: Watch,
     subject: Subject,
-    kind: Literal["corruption", "drift", "kpi"],
+    kind: Literal["corruption", "drift", "kpi", "level"],
     said: Judged,
     span: tuple[datetime, datetime],
 ) -> Finding:

@@ -1,7 +1,7 @@
 """Does the judge of a rollout hold the rate it states? `grownet bench judging` prints tables and draws the pictures.
 
 Made-up fortnights of returning subjects, a week of its own and late labels, judged by the guard's own arithmetic at every
-tick and by three judges that are common: false alarms, time to a drop, a swinging KPI, wrong shares. Nothing is read; with
+tick and by three judges that are common: false alarms, time to a drop, a swinging KPI, wrong shares, falls of both arms. Nothing is read; with
 `--pictures FOLDER` the pictures are written there (default: benchmarks/judging below GROWNET_HOME). Started by hand.
 """
 
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from benchmarks.judging import delay, judges, pictures, ratio, swing
+from benchmarks.judging import delay, judges, level, pictures, ratio, swing
 from benchmarks.judging.judges import ANSWERS, BEFORE, FIXED, MARGIN, OURS, THRESHOLD
 from benchmarks.judging.world import World
 from configs.load import settings
@@ -76,6 +76,7 @@ def measured(runs: int, seed: int) -> dict[str, Any]:
         "delay": delay.delays(CALM, max(runs // 100, 1), seed),
         "swing": swing.swings(replace(CALM, a_day=800, subjects=4000), max(runs // 500, 1), seed),
         "ratio": ratio.alarms(EQUAL, few, seed),
+        "level": level.alarms(max(few // 2, 1), seed),
     }
 
 
@@ -89,6 +90,7 @@ def show(facts: Mapping[str, Any]) -> None:
     _delays(console, facts["delay"])
     _swings(console, facts["swing"])
     _ratios(console, facts["ratio"])
+    _levels(console, facts["level"])
 
 
 def _alarms(console: Console, title: str, worlds: Mapping[str, Any], shown: Sequence[str]) -> None:
@@ -158,6 +160,14 @@ def _ratios(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
             _share(row["alarmed"]),
             _number(row["day"], ".1f"),
         )
+    console.print(table)
+
+
+def _levels(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    table = _table("both fell below the level of before: said in a quarter", "world", "runs", "said", "days", "90 %")
+    for row in rows:
+        days = row["days"] or (None, None)
+        table.add_row(row["world"], str(row["runs"]), _share(row["said"]), *(_number(one, "d") for one in days))
     console.print(table)
 
 

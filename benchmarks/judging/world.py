@@ -33,7 +33,8 @@ class World:
     alike, near 1 when each always or never hits. `tail`: exponent of the Pareto law of visits; infinite when all come
     equally often. `shared`: share of subjects with one taste for both arms, and of requests on which the arms share
     their luck. `misses_wait`: a hit is known soon, a miss when the window is over. `closed`: the rollout's attribution window
-    is set, so a split form counts a slot when its last label is due.
+    is set, so a split form counts a slot when its last label is due. For both arms alike: `weekly` is the standard deviation of what weeks
+    differ by, `bad_days` the share of days with a third of the usual KPI, and from day `falls_on` on the KPI has changed by `falls`.
     """
 
     rate: float = 0.4  # of a good day; on workdays `workday` of it
@@ -50,6 +51,10 @@ class World:
     delay_slots: float = 2.0
     misses_wait: bool = False
     closed: bool = False
+    weekly: float = 0.0
+    bad_days: float = 0.0
+    falls: float = 0.0
+    falls_on: int = 0
     steps: tuple[tuple[float, float], ...] = STEPS
 
     @property
@@ -97,7 +102,7 @@ def draw(world: World, runs: int, rng: np.random.Generator) -> Draw:
     tastes = _tastes(world, people, rng)
     effect, day = world.effect, np.floor(time / SLOTS_A_DAY)
     swung = effect + world.swing * np.where(np.floor(time / SLOTS_A_DAY / world.swing_days) % 2, -1.0, 1.0)
-    factor = np.where(day % 7 >= 5, 1.0, world.workday)
+    factor = np.where(day % 7 >= 5, 1.0, world.workday) * _fortunes(world, runs, rng)[run, day.astype(np.int64)]
     luck = rng.random(shape)
     luck_arm = np.where(rng.random(shape) < world.shared, luck, rng.random(shape))
     arm = (luck_arm < tastes[0][run, who] * factor * (1 + swung)).astype(np.float64)
@@ -110,6 +115,20 @@ def draw(world: World, runs: int, rng: np.random.Generator) -> Draw:
         known = np.where(np.maximum(arm, control) > 0, known, time + WINDOW)
     bucket = rng.integers(0, BUCKETS, people)[run, who]
     return Draw(world, time, known, split, bucket, mine, arm, control)
+
+
+def _fortunes(world: World, runs: int, rng: np.random.Generator) -> Floats:
+    """What both arms have of their usual KPI on each day, shape (runs, days). Draws nothing where all days are usual."""
+    shape = (runs, world.days)
+    found: Floats = np.where(np.arange(world.days) >= world.falls_on, 1.0 + world.falls, 1.0) * np.ones(shape)
+    if world.weekly:
+        found = (
+            found
+            * np.exp(world.weekly * rng.standard_normal((runs, world.days // 7 + 1)))[:, np.arange(world.days) // 7]
+        )
+    if world.bad_days:
+        found = np.where(rng.random(shape) < world.bad_days, found / 3, found)
+    return found
 
 
 def _tastes(world: World, people: tuple[int, int], rng: np.random.Generator) -> tuple[Floats, Floats]:

@@ -69,6 +69,16 @@ def totals(ledger: Ledger, model: str, salt: str, by_hour: bool = False) -> list
     return [Counter(**_typed(dict(row))) for row in rows]
 
 
+def by_hour(ledger: Ledger, model: str, salt: str) -> list[Counter]:
+    """The counters of one rollout, one per (arm, version, hour), all buckets in `bucket` 0, by hour."""
+    groups = [counters.c[name] for name in ("model", "salt", "arm", "version", "hour")]
+    sums = [sa.func.sum(counters.c[name]).label(name) for name in SUMS]
+    query = sa.select(*groups, *sums).where(counters.c.model == model, counters.c.salt == salt).group_by(*groups)
+    with ledger.read() as connection:
+        rows = connection.execute(query.order_by(counters.c.hour, counters.c.arm)).mappings().all()
+    return [Counter(bucket=0, **_typed(dict(row))) for row in rows]
+
+
 def add_trip(ledger: Ledger, trip: Trip, actor: str = "serving") -> None:
     """Notes that a replica dropped an arm; an id that is there already is left as it is."""
     row = {"id": trip.id, "model": trip.model, "at": trip.at, "payload": trip.to_json().decode()}

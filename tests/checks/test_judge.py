@@ -75,6 +75,7 @@ class Guard:
         """Does what the verdict says, as guard.rollout would."""
         back = moves.take_back if verdict.arm == "canary" else moves.rollback
         move = {"advance": moves.advance, "promote": moves.advance, "rollback": back, "hold": moves.hold}
+        move["fallback"] = moves.fallback
         self.plan = move[verdict.action](self.plan, **who(verdict.at))
 
 
@@ -346,7 +347,27 @@ class TestAfterAll:
 
     def test_errors_of_both_are_not_the_releases_fault(self) -> None:
         rows = [*live(SALT, "champion", 2, 500, errors=100), *live(SALT, "control", 1, 500, errors=100)]
-        assert says(Guard(plan_at(3)).tick(rows)) == ("both_bad", "none")
+        assert says(Guard(plan_at(3)).tick(rows)) == ("both_bad", "fallback")
+
+    def test_a_champion_does_not_go_back_to_a_version_of_which_nothing_is_known(self) -> None:
+        guard = Guard(plan_at(3))
+        rows = live(SALT, "champion", 2, 500, errors=100)
+        assert says(guard.tick(rows)) == ("errors", "none")
+        rows += live(SALT, "control", 1, 8)
+        assert says(guard.tick(rows)) == ("errors", "none")  # at one in five, eight good ones are luck
+        rows += live(SALT, "control", 1, 12)
+        assert says(guard.tick(rows)) == ("errors", "rollback")
+
+    def test_what_people_restored_is_judged_from_there(self) -> None:
+        guard = Guard(plan_at(3))
+        rows = [*live(SALT, "champion", 2, 500, errors=500), *live(SALT, "control", 1, 10, errors=10)]
+        verdict = guard.tick(rows)
+        assert says(verdict) == ("both_bad", "fallback")
+        guard.follow(verdict)
+        assert judge(Seen(guard.plan, tuple(rows), (), True, None, verdict.at), guard.memory) is None
+        guard.plan = moves.restore(guard.plan, **who(verdict.at + timedelta(hours=1)))
+        assert says(guard.tick(rows)) == ("watching", "none")
+        assert says(guard.tick([*rows, *rows])) == ("both_bad", "fallback")
 
     def test_errors_of_the_old_champion_are_not_counted_for_the_new_one(self) -> None:
         rows = [*live(SALT, "champion", 1, 500, errors=100), *live(SALT, "champion", 2, 500)]

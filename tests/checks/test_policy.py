@@ -15,16 +15,16 @@ from checks.facts import Facts, Judged, Limits, Standing
 from checks.policy import derived_again, evaluate, facts_of, is_over, retrain_refused, row_of, rule, taken_back
 from configs.load import load
 from configs.schema import ROLES, Action, Corruption
-from records import RULES, Answered, Finding, Role, Ruling
+from records import RULES, Answered, Fell, Finding, Role, Ruling
 from tests.stores.ledger.world import MODEL, NOON
 
 TABLE = load().decisions
 ANSWERS: tuple[Answered, ...] = get_args(Answered)
-COMBINATIONS: list[tuple[Corruption, Answered, Answered]] = list(product(get_args(Corruption), ANSWERS, ANSWERS))
+COMBINATIONS: list[tuple[Corruption, Answered, Fell]] = list(product(get_args(Corruption), ANSWERS, get_args(Fell)))
 Expected = tuple[str, set[Action]]
 
 
-def designed(role: Role, corruption: Corruption, drift: Answered, kpi: Answered) -> Expected:
+def designed(role: Role, corruption: Corruption, drift: Answered, kpi: Fell) -> Expected:
     """Design section 9, in prose order: level and what is done by itself. A canary is taken back where a champion is
     rolled back; the rules have nothing to go back to and nothing to retrain."""
     back: dict[Role, set[Action]] = {"canary": {"take_back"}, "champion": {"rollback"}, "rules": set()}
@@ -32,6 +32,13 @@ def designed(role: Role, corruption: Corruption, drift: Answered, kpi: Answered)
         return "emergency", {"freeze", "take_back", "incident"}
     if corruption in {"stream", "journal", "snapshot"}:
         return "emergency", {"freeze", "fallback", "incident"}
+    rules: set[Action] = {"fallback", "incident"} if role == "champion" else {"incident"} if role == "rules" else set()
+    if kpi == "both" and corruption == "batch":  # decision 131: nobody is rolled back to what fell as well
+        return "emergency", {"freeze", *rules}
+    if kpi == "both" and (corruption, drift) == ("no", "yes"):
+        return "critical", rules | ({"freeze", "retrain"} if role == "champion" else {"freeze"})
+    if kpi == "both":
+        return "critical", rules
     if corruption == "batch":
         fell: set[Action] = back[role] | {"incident"} if kpi == "yes" else set()  # decision 084: a drop all the same
         return "emergency", {"freeze", *fell}
@@ -48,13 +55,13 @@ def designed(role: Role, corruption: Corruption, drift: Answered, kpi: Answered)
 
 
 def test_there_are_as_many_combinations_as_there_should_be() -> None:
-    assert len(COMBINATIONS) == 6 * 3 * 3
+    assert len(COMBINATIONS) == 6 * 3 * 4
     assert set(ROLES) == {"canary", "champion", "rules"}
 
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize(("corruption", "drift", "kpi"), COMBINATIONS)
-def test_the_table_says_what_was_designed(role: Role, corruption: Corruption, drift: Answered, kpi: Answered) -> None:
+def test_the_table_says_what_was_designed(role: Role, corruption: Corruption, drift: Answered, kpi: Fell) -> None:
     found = evaluate(TABLE, role, corruption, drift, kpi)
     assert (found.level, set(found.actions)) == designed(role, corruption, drift, kpi)
     assert found.asked
@@ -62,12 +69,12 @@ def test_the_table_says_what_was_designed(role: Role, corruption: Corruption, dr
 
 @pytest.mark.parametrize(("corruption", "drift", "kpi"), COMBINATIONS)
 def test_drift_alone_never_retrains_and_a_retraining_is_never_silent(
-    corruption: Corruption, drift: Answered, kpi: Answered
+    corruption: Corruption, drift: Answered, kpi: Fell
 ) -> None:
     for role in ROLES:
         found = evaluate(TABLE, role, corruption, drift, kpi)
         if "retrain" in found.actions:
-            assert (corruption, drift, kpi) == ("no", "yes", "yes")
+            assert (corruption, drift, kpi in {"yes", "both"}) == ("no", "yes", True)
             assert "incident" in found.actions
 
 
@@ -148,6 +155,12 @@ def ruled(*findings: Finding, **changes: Any) -> Ruling:
         ([*found("snapshot"), finding("batch", "yes", "batch")], ("snapshot", "no", "no")),
         ([finding("batch", "yes", "batch")], ("batch", "undecided", "undecided")),
         ([finding("batch", "no")], ("undecided", "undecided", "undecided")),
+        ([*found(), finding("level", "yes")], ("no", "no", "both")),
+        ([*found(kpi="undecided"), finding("level", "yes")], ("no", "no", "both")),
+        ([*found(kpi="yes"), finding("level", "yes")], ("no", "no", "yes")),  # its control beats it: that leads back
+        ([*found(), finding("level", "no")], ("no", "no", "no")),
+        ([*found(kpi="undecided"), finding("level", "no")], ("no", "no", "undecided")),
+        ([finding("level", "yes")], ("undecided", "undecided", "both")),
     ],
 )
 def test_the_three_inputs(findings: list[Finding], expected: tuple[str, str, str]) -> None:
@@ -225,6 +238,7 @@ FINDINGS = st.tuples(
     st.sampled_from([None, *(finding("drift", one) for one in ANSWERS)]),
     st.sampled_from([None, *(finding("kpi", one) for one in ANSWERS)]),
     st.sampled_from([None, finding("batch", "yes", "batch"), finding("batch", "no")]),
+    st.sampled_from([None, *(finding("level", one) for one in ANSWERS)]),
 ).map(lambda some: tuple(one for one in some if one is not None))
 STANDINGS = st.builds(
     Standing,

@@ -65,3 +65,35 @@ def test_rate_limits_at_the_edges() -> None:
     assert rates.alarms(rates.carry_on(one, 0, 10**6, 0.0))  # it stays broken
     assert rates.alarms(rates.carry_on((), 90, 100, 0.6))
     assert not rates.alarms(rates.carry_on((), 50, 100, 0.6))
+
+
+@pytest.mark.parametrize(
+    ("bad", "answers", "rate", "better"),
+    [
+        (0, 0, 0.6, False),
+        (0, 3, 0.6, False),
+        (0, 4, 0.6, True),
+        (0, 50, 0.05, False),
+        (0, 80, 0.05, True),
+        (1, 5, 0.6, False),
+        (5, 5, 0.99, False),
+        (0, 1, 0.998, True),
+        (0, 100, 0.01, False),  # the limit itself is no failure
+        (0, 100, 1.0, False),
+    ],
+)
+def test_who_fails_less(bad: int, answers: int, rate: float, better: bool) -> None:
+    assert rates.fails_less(bad, answers, rate, 0.01) is better
+
+
+def test_at_a_limit_of_nothing_one_bad_answer_is_too_many() -> None:
+    assert rates.fails_less(0, 10, 0.5, 0.0)
+    assert not rates.fails_less(1, 1000, 0.5, 0.0)
+
+
+def test_one_that_fails_as_often_is_rarely_called_better_at_any_look() -> None:
+    draw = np.random.default_rng(1)
+    for rate in (0.1, 0.5, 0.9):
+        failed = np.cumsum(draw.random((300, 100)) < rate, axis=1)
+        wrong = [any(rates.fails_less(int(bad), at + 1, rate, 0.01) for at, bad in enumerate(run)) for run in failed]
+        assert np.mean(wrong) <= rates.DOUBT

@@ -48,6 +48,18 @@ def test_a_lease_that_ran_out_is_taken_and_its_holder_stops(town: Town) -> None:
     assert one.keep() is None
 
 
+def test_a_stand_by_leads_with_its_first_look_after_the_lease_ran_out(town: Town) -> None:
+    """However long its own lease would be, of which it used to wait for a third."""
+    ledger = town.ledgers["guard"]
+    one, two = Leadership(ledger, "one", 0.3), Leadership(ledger, "two", 600)
+    first = one.keep()
+    assert first is not None
+    assert two.keep() is None
+    begun = time.monotonic()
+    assert soon(two.keep) == first + 1
+    assert time.monotonic() - begun < 5
+
+
 def test_a_refused_write_makes_it_ask_at_once(town: Town) -> None:
     ledger = town.ledgers["guard"]
     one = Leadership(ledger, "one", 600)

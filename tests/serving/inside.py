@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
@@ -28,7 +29,8 @@ from stores.segments import Entry, entries, segments
 from tests.serving.town import NAME, Town, wait_for
 
 CUSTOMERS = [str(number) for number in range(0, 60, 2)]  # of the town
-BOOM, HANG, NAN = "boom", "hang", "nan"  # in a basket: what the hostile model does with it
+BOOM, HANG, NAN, SLOW = "boom", "hang", "nan", "slow"  # in a basket: what the hostile model does with it
+SLOW_SECONDS = 0.15
 
 
 class Inside:
@@ -150,6 +152,8 @@ def hostile(monkeypatch: pytest.MonkeyPatch, versions: Sequence[int]) -> threadi
         words = {word for request in requests for word in request.recent}
         if fits[id(fitted)] in versions and HANG in words:
             free.wait(60)
+        if fits[id(fitted)] in versions and SLOW in words:
+            time.sleep(SLOW_SECONDS)
         if fits[id(fitted)] in versions and BOOM in words:
             raise ZeroDivisionError("boom")
         found = real.predict(fitted, index, requests)

@@ -75,6 +75,33 @@ def test_the_next_revision_gives_it_another_chance(desk: Desk, told: list[Trip])
     assert len({trip.id for trip in told}) == 2
 
 
+def test_calls_that_take_longer_than_the_deadline_in_a_row_drop_the_arm_once(desk: Desk, told: list[Trip]) -> None:
+    slow, limit = canary(desk), desk.config.serving.deadline_seconds
+    for _ in range(4):
+        desk.took(slow, 2 * limit)
+    desk.took(slow, limit)  # this one was in time
+    desk.took(slow, limit / 2)
+    for _ in range(4):
+        desk.took(slow, 3 * limit)
+    assert told == []
+    for _ in range(3):
+        desk.took(slow, 4 * limit)
+    assert [(trip.arm, trip.artifact, trip.kind, trip.revision) for trip in told] == [
+        ("canary", content(V2), "late", 4)
+    ]
+    assert told[0].reason == "5 calls in a row took longer than the deadline of 0.25 s, the last 1.00 s"
+    assert canary(desk)[::2] == ("champion", "tripped")
+
+
+def test_one_that_is_in_time_saves_no_other(desk: Desk, told: list[Trip]) -> None:
+    assert desk.view is not None
+    slow, quick = canary(desk), resolve(desk.view, "champion")
+    for _ in range(5):
+        desk.took(slow, 1.0)
+        desk.took(quick, 0.0)
+    assert [trip.arm for trip in told] == ["canary"]
+
+
 def test_only_what_the_plan_names_stays(desk: Desk) -> None:
     desk.show(plan(5), {**LOADED, "other": LOADED[content(V1)]}, frozenset({9}), time.monotonic())
     assert desk.view is not None

@@ -73,7 +73,7 @@ def test_a_shift_is_drift_once_the_same_column_shifted_twice(town: Observatory) 
 
 def test_without_traffic_it_is_undecided_and_says_so(town: Observatory) -> None:
     assert {one.kind: one.answer for one in town.monitor()} == dict.fromkeys(
-        ("drift", "corruption", "kpi"), "undecided"
+        ("drift", "corruption", "kpi", "level"), "undecided"
     )
     town.said(NOW - 3 * DAY, 120)
     town.said(NOW - DAY, 10)

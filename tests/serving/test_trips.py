@@ -1,0 +1,102 @@
+"""Arms that a replica drops by itself, and what the guard makes of it: a real service, a real guard, one ledger."""
+
+from __future__ import annotations
+
+import pytest
+
+from checks import plans as moves
+from guard.lease import Leadership
+from guard.loop import Guard
+from records import OutboxEvent, Trip
+from stores.ledger import counters, incidents, outbox
+from tests.serving.inside import BOOM, CUSTOMERS, SLOW, Inside, hostile, inside
+from tests.serving.town import NAME, Town, wait_for
+
+DEADLINE = 0.1
+KINDS = {BOOM: ("dropped", "errors"), SLOW: ("late", "late")}  # of the trip, of the incident
+
+
+def guard_of(town: Town) -> Guard:
+    ledger = town.ledgers["guard"]
+    return Guard(ledger, town.signer("guard"), town.config, Leadership(ledger, "guard-1", 60))
+
+
+def dealt(service: Inside, arm: str) -> str:
+    """A customer of an arm."""
+    return next(one for one in CUSTOMERS if service.ask({"customer": one})["arm"] == arm)
+
+
+def dropped(service: Inside, town: Town, arm: str, word: str) -> Trip:
+    """The trip of an arm that was asked until the replica dropped it."""
+    customer = dealt(service, arm)
+
+    def asked() -> bool:
+        service.ask({"customer": customer, "recent": [word]})
+        return bool(service.desk.view and service.desk.view.tripped)
+
+    wait_for(asked, 30)
+    wait_for(lambda: counters.trips(town.ledgers["reader"], NAME))
+    return counters.trips(town.ledgers["reader"], NAME)[-1]
+
+
+def alerts(town: Town) -> list[OutboxEvent]:
+    return [event for event in outbox.pending(town.ledgers["reader"], 100) if event.kind == "alert"]
+
+
+@pytest.mark.parametrize("word", [BOOM, SLOW])
+def test_a_canary_is_dropped_at_once_and_then_taken_back(
+    town: Town, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    town.configure({}, deadline=DEADLINE)
+    town.begin(town.candidate(2))
+    town.guard(moves.advance)
+    hostile(monkeypatch, [2])
+    with inside(town) as service:
+        service.revision(5)
+        trip = dropped(service, town, "canary", word)
+        reply = service.ask({"customer": dealt(service, "champion"), "recent": [word]})
+        assert (reply["version"], reply["override"]) == (1, "")  # nobody else is hurt
+        assert town.plan().canary is not None  # the guard has not spoken
+        guard_of(town).tick()
+        service.revision(6)
+    assert (trip.arm, trip.kind) == ("canary", KINDS[word][0])
+    assert town.plan().canary is None
+    [incident] = incidents.incidents(town.ledgers["reader"], NAME)
+    assert incident.kind == KINDS[word][1]
+    assert incident.first_bad_at is not None
+    assert incident.first_bad_at <= trip.at
+    assert f"replica replica-1 dropped recommendation-v2: {trip.reason}" in incident.summary
+
+
+def test_a_slow_champion_is_dropped_here_and_the_guard_says_so(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    town.configure({}, deadline=DEADLINE)
+    hostile(monkeypatch, [1])
+    with inside(town) as service:
+        service.ready()
+        trip = dropped(service, town, "champion", SLOW)
+        reply = service.ask({"customer": CUSTOMERS[0]})
+        assert reply["version"] == 0
+        before = town.plan()
+        guard_of(town).tick()
+    assert (trip.arm, trip.kind) == ("champion", "late")
+    assert "took longer than the deadline of 0.1 s" in trip.reason
+    assert town.plan() == before
+    [alert] = [one for one in alerts(town) if "replica-1" in one.title]
+    assert (alert.level, alert.title) == ("critical", "replica replica-1 dropped recommendation-v1")
+    assert alert.body["what"] == trip.reason
+    assert "until the next revision" in alert.body["done"]
+
+
+def test_a_batch_that_takes_long_is_for_who_sends_it(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    town.configure({}, deadline=DEADLINE)
+    hostile(monkeypatch, [1])
+    with inside(town) as service:
+        service.ready()
+        customer = dealt(service, "champion")
+        slow = {"customer": customer, "recent": [SLOW]}
+        for _ in range(6):
+            answers = service.ask({"requests": [slow, slow]})["answers"]
+            assert {one["override"] for one in answers} == {"deadline"}
+        wait_for(lambda: service.ask({"customer": customer})["override"] == "", 10)
+        assert service.desk.view is not None
+        assert not service.desk.view.tripped
