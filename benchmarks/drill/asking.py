@@ -22,7 +22,7 @@ from errors import StackError
 
 DAYS = 84  # of orders, as the monitor's reference has: so that good traffic looks like it
 PAYLOADS = 1000
-GOOD, STEADY, DRIFTED, SURGE = "good", "steady", "drifted", "surge"
+GOOD, STEADY, DRIFTED, FALLEN, SURGE = "good", "steady", "drifted", "fallen", "surge"
 NOTHING = "99999Z"  # a product of no catalogue
 BASKET = 8  # products sent with a drifted request, half of them in no catalogue
 CONNECTIONS = 64
@@ -60,11 +60,12 @@ class Kind:
 
 def kinds() -> dict[str, Kind]:
     """The streams there are, by name."""
-    known = _known()
+    known, drifted = _known(), _drifted()
     return {
         GOOD: Kind(known, WORSE),
         STEADY: Kind(known, SAME),
-        DRIFTED: Kind(_drifted(), WORSE),
+        DRIFTED: Kind(drifted, SAME),
+        FALLEN: Kind(drifted, WORSE),
         SURGE: Kind([_body(customer=f"nobody-{at}") for at in range(PAYLOADS)], None),
     }
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import NamedTuple
 
-from benchmarks.drill.asking import DRIFTED, GOOD, STEADY, SURGE, WORSE
+from benchmarks.drill.asking import DRIFTED, FALLEN, GOOD, STEADY, SURGE, WORSE
 from benchmarks.drill.house import ALONE, LEADER, MAX_AGE_SECONDS, READY_SECONDS, REPLICAS, STAND_BY, WATCHED
 from benchmarks.drill.measures import Limit
-from benchmarks.drill.rounds import Rounds
+from benchmarks.drill.rounds import Rounds, clear
 from benchmarks.drill.stage import MOST_SECONDS, Stage
 from benchmarks.reliability import faulty
 from benchmarks.reliability.fleet import until
@@ -21,7 +22,7 @@ from benchmarks.reliability.village import MODEL
 from checks import plans as moves
 from errors import StackError
 from records import RULES, Arm
-from stores.ledger import findings
+from stores.ledger import findings, rulings
 from tasks.operate import act, add_operator
 
 SLOW_SECONDS = 1.0  # a call of the slow candidate; the deadline is half of it
@@ -78,6 +79,7 @@ def null_surge(stage: Stage) -> None:
     with Rounds(stage.running.stack.settings) as rounds:
         until(rounds.first, "a run of the monitor on good traffic", MOST_SECONDS)
         _refuse_corrupt(stage)
+        clear(stage.running.stack.settings)
         time.sleep((rounds.done[-1].ended - rounds.done[-1].started) * (stage.number % PHASES) / PHASES)
         stage.begins()
         stage.swap(STEADY, SURGE)
@@ -88,21 +90,26 @@ def null_surge(stage: Stage) -> None:
 
 
 def drift_and_drop(stage: Stage) -> None:
-    """Requests become of another kind, and the new champion does worse on them than its control: 40 % and 50 %."""
+    """Requests become of another kind, the monitor says so, and then the new champion falls behind its control: 40 %, 50 %."""
     arm = stage.house.rival()
-    stage.bad = lambda one: one.stream == DRIFTED and one.reply.version == arm.number
+    stage.bad = lambda one: one.stream == FALLEN and one.reply.version == arm.number
     stage.prints(WATCHED, WORSE)
-    stage.send(STEADY, DRIFTED)
+    stage.send(STEADY, DRIFTED, FALLEN)
     _promoted(stage, arm)
     with Rounds(stage.running.stack.settings) as rounds:
+        stage.swap(STEADY, DRIFTED)
+        began = time.time()
+        until(lambda: _drifted(stage, arm), "drift of what is sent, found and frozen for", MOST_SECONDS)
+        stage.notes["drift_frozen_seconds"] = round(time.time() - began, 1)
         stage.count_from_here()
         stage.begins()
-        stage.swap(STEADY, DRIFTED)
+        stage.swap(DRIFTED, FALLEN)
         plan = stage.taken_back()
-        stage.swap(DRIFTED, STEADY)
-    told = findings.findings(stage.house.ledgers["reader"], MODEL)
-    drift = {one.answer for one in told if one.kind == "drift" and one.found_at.timestamp() >= stage.began}
-    stage.notes |= {**rounds.facts(), "drift_found": sorted(drift)}
+        stage.swap(FALLEN, STEADY)
+    since = datetime.fromtimestamp(stage.began, UTC)
+    rows = [one.row for one in rulings.rulings(stage.house.ledgers["reader"], MODEL, since)]
+    stage.notes |= {**rounds.facts(), "rows": rows}
+    stage.require("the table's row for both decided", rows[:1] == ["drift_and_drop"], rows)
     stage.require("version 1 answers", plan.champion.number == 1 and plan.mode == "model", plan.champion.name)
 
 
@@ -224,6 +231,17 @@ def _promoted(stage: Stage, arm: Arm) -> None:
     stage.running.followed(plan, since)
     stage.rest()
     stage.require("the new champion stands when the fault begins", stage.house.plan() == plan)
+
+
+def _drifted(stage: Stage, arm: Arm) -> bool:
+    """Whether the monitor found that the baskets are others, and the guard froze for it."""
+    if stage.house.plan().frozen_for != moves.DRIFT:
+        return False
+    newest = findings.newest(stage.house.ledgers["reader"], MODEL)
+    return any(
+        one.kind == "drift" and one.version == arm.number and one.answer == "yes" and "basket" in one.reason
+        for one in newest
+    )
 
 
 def _refuse_corrupt(stage: Stage) -> None:

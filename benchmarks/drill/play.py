@@ -10,6 +10,7 @@ from benchmarks.client.record import Sent
 from benchmarks.drill.faults import FAULTS
 from benchmarks.drill.house import Running
 from benchmarks.drill.measures import Repeat
+from benchmarks.drill.rounds import clear
 from benchmarks.drill.stage import Stage, Theatre
 from benchmarks.drill.watcher import Watcher
 from benchmarks.reliability import faulty
@@ -51,6 +52,8 @@ def play(
 def _played(stage: Stage) -> Repeat:
     """One repeat. What goes wrong with it is its own; the next one finds a good house."""
     records: list[Sent] = []
+    if stage.running.flows:
+        clear(stage.running.stack.settings)
     try:
         FAULTS[stage.fault].play(stage)
         stage.rest()

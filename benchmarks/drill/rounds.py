@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import NamedTuple
+
+import httpx
 
 from benchmarks.reliability.village import MODEL
 from configs.schema import Settings
-from errors import StackError
+from errors import GrownetError, StackError
 from tasks import runs
 
 LOOK_SECONDS = 0.25
+WAITING = {  # runs of the flow that each change of a plan starts
+    "flows": {"name": {"any_": ["progress"]}},
+    "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+    "limit": 200,
+}
 MOST_SECONDS = 180.0
+
+
+def clear(settings: Settings) -> int:
+    """Deletes the runs that wait in line to show a changed plan, and says how many: a drill changes plans in a minute as a
+    house does in a month, and each run shows the newest. A Prefect that is too busy to be asked is left alone."""
+    api, cleared = settings.prefect_url, 0
+    with suppress(httpx.HTTPError, ValueError):
+        for run in httpx.post(f"{api}/flow_runs/filter", json=WAITING, timeout=30).raise_for_status().json():
+            cleared += httpx.delete(f"{api}/flow_runs/{run['id']}", timeout=30).is_success
+    return cleared
 
 
 class Round(NamedTuple):
@@ -58,7 +76,7 @@ class Rounds:
         try:
             while not self._stop.is_set():
                 self.done.append(self._one())
-        except StackError as error:
+        except GrownetError as error:
             self.trouble = str(error)
 
     def _one(self) -> Round:
