@@ -12,6 +12,16 @@ from functools import partial
 from typing import TypeVar
 
 from prefect import get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.states import Cancelled
 
 from checks.progress import Progress, progress
 from configs.load import load, recipe_of, settings
@@ -38,6 +48,22 @@ class Seen:
     found: Progress
     history: list[ReleasePlan]  # the current one last
     waiting: Ballot | None
+
+
+@step
+def skip_waiting(model: str) -> int:
+    """Cancels the runs that wait in line to show the same; how many. What they would show is read after this, by this run.
+
+    So a rollout that changes quicker than runs start has one run under way and not a queue of them.
+    """
+    waiting = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])))
+    mine = DeploymentFilter(name=DeploymentFilterName(any_=["progress"]))
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(flow_run_filter=waiting, deployment_filter=mine)
+        same = [run for run in found if not run.auto_scheduled and model in {"", run.parameters.get("model")}]
+        for run in same:
+            client.set_flow_run_state(run.id, Cancelled(message="the run under way shows the newest plan"))
+    return len(same)
 
 
 @step

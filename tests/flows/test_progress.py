@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -43,6 +44,18 @@ def artifacts(kind: str) -> list[Artifact]:
     return sorted(found, key=lambda one: str(one.created))
 
 
+def asked(model: str, deployment: UUID) -> UUID:
+    """A run that waits in line."""
+    with get_client(sync_client=True) as client:
+        return client.create_flow_run_from_deployment(deployment, parameters={"model": model}).id
+
+
+def states(*asked: UUID) -> list[str]:
+    with get_client(sync_client=True) as client:
+        found = [client.read_flow_run(one).state for one in asked]
+    return [str(one.type.value) for one in found if one is not None]
+
+
 def run() -> list[Any]:
     """The states of one run: those that showed, and the one of MLflow last."""
     found: Any = flow.progress(MODEL, return_state=True).result(raise_on_failure=False)
@@ -64,7 +77,11 @@ def test_a_rollout_is_shown_as_it_is_whatever_events_say(town: Town, monkeypatch
     assert str(bar.description).startswith("Revision 1: recommendation-v1 at step 1 of 3, in the shadow.")
     assert "| 1 | shadow | 0 s | 200 | **here**" in str(page.data)
 
-    assert run()[0].is_completed()  # told twice: nothing is written twice
+    with get_client(sync_client=True) as client:
+        line = client.create_deployment(client.create_flow(flow.progress), name="progress")
+    same, twin, other = (asked(model, line) for model in (MODEL, MODEL, "demand"))
+    assert run()[0].is_completed()  # told twice: nothing is written twice, and who waits to show the same need not
+    assert states(same, twin, other) == ["CANCELLED", "CANCELLED", "SCHEDULED"]
     assert (artifacts("progress"), artifacts("rollout")) == ([bar], [page])
 
     town.count(traffic(1, 300, (0.29, 0.3)))
