@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from math import isfinite, isnan
+from math import isfinite, isnan, nan
 from typing import NamedTuple
 
 import numpy as np
@@ -106,7 +106,7 @@ class Figures(Record, frozen=True, kw_only=True):
     subjects: int  # of a segment of what was asked, answers
     enough: bool
     flips: float | None = None  # share of the requests with another decision
-    same: float | None = None  # share with the same items, in the same order, and the same value
+    same: float | None = None  # share with the same items, in the same order, and the same value; not of labels
     jaccard: float | None = None
     top: float | None = None
     rank_biased: float | None = None
@@ -140,9 +140,20 @@ def _row(pair: Pair, change: float) -> tuple[object, ...]:
     if lists:
         overlaps = [measure(theirs.items, ours.items) for measure in (jaccard, at_top, rank_biased)]
     kpi, other = pair.kpis or (float("nan"), float("nan"))
+    labels = len(ours.items) == len(theirs.items) == 1 and not isnan(ours.value)  # their value is how sure they are
     same = ours.items == theirs.items and (ours.value == theirs.value or (isnan(ours.value) and isnan(theirs.value)))
     scores = (theirs.overruled, ours.overruled, theirs.score, ours.score)
-    return (pair.subject, pair.key, pair.bucket, flipped(theirs, ours, change), same, *overlaps, *scores, kpi, other)
+    return (
+        pair.subject,
+        pair.key,
+        pair.bucket,
+        flipped(theirs, ours, change),
+        nan if labels else same,
+        *overlaps,
+        *scores,
+        kpi,
+        other,
+    )
 
 
 def flipped(before: Said, after: Said, change: float) -> bool:
@@ -234,10 +245,16 @@ def _score(frame: pd.DataFrame, how: How, *, interval: bool) -> Score | None:
 
 
 def _ends(subjects: pd.Series, differences: Floats, how: How) -> Iterator[tuple[str, float]]:
-    """The interval of the mean difference per subject: who asks often counts once. None of a single subject."""
-    each = pd.Series(differences, index=subjects.to_numpy()).groupby(level=0, sort=True).mean().to_numpy(np.float64)
+    """The interval of the mean difference, subjects drawn whole, since one answers many times. None of a single subject.
+
+    A ratio of sums (differences over pairs), linearised (Taylor): its bootstrap is that of means.
+    """
+    each = pd.Series(differences, index=subjects.to_numpy()).groupby(level=0, sort=True).agg(["sum", "size"])
+    sums, sizes = each["sum"].to_numpy(np.float64), each["size"].to_numpy(np.float64)
+    mean = sums.sum() / sizes.sum()
     if len(each) > 1:
-        found = paired_bootstrap(each, np.zeros(len(each)), how.samples, how.seed)
+        parts = mean + (sums - mean * sizes) / sizes.mean()
+        found = paired_bootstrap(parts, np.zeros(len(each)), how.samples, how.seed)
         yield from (("low", found.low), ("high", found.high))
 
 

@@ -134,7 +134,8 @@ def facets(report: Report) -> Iterator[Facet]:
     every = report.overall
     yield Facet(
         "decision",
-        f"{share(every.flips)} of the requests get another, {share(every.same)} exactly the same answer",
+        f"{share(every.flips)} of the requests get another"
+        + (f", {share(every.same)} exactly the same answer" if every.same is not None else ""),
         f"Another first item; of a plain number, one that differs by more than {report.margin:.0%}, the rollout's margin.",
     )
     if every.rank_biased is not None and every.jaccard is not None and every.top is not None:

@@ -27,7 +27,7 @@ from stores.shipped import ANSWERS, FEEDBACK, Stood
 from stores.shipping import FOLDER_ID
 from tasks.reading import Journals, once
 
-MOST = 20_000  # pairs: their lines are held, some 5 KB each
+MOST = 20_000  # pairs: what is held of one is some 10 KB
 LETTER_AND_SUM = 11  # bytes of a line before its JSON
 
 

@@ -107,6 +107,24 @@ def test_scores_that_shift_are_told_with_their_quantiles() -> None:
     assert (same.low, same.high) == (None, None)  # one subject says nothing of others
 
 
+def test_who_asks_often_widens_the_interval_and_does_not_move_it() -> None:
+    """One subject with 200 differences of 1, and 100 with one of 0 each: the mean is that of the pairs, and hangs on one."""
+    heavy = [pair(number(0), number(1), key="heavy") for _ in range(200)]
+    light = [pair(number(0), number(0), key=f"s{at}") for at in range(100)]
+    score = of(*heavy, *light).score
+    assert score is not None
+    assert score.low is not None
+    assert score.high is not None
+    assert score.difference == pytest.approx(2 / 3)
+    assert score.low < score.difference < score.high
+    assert score.high - score.low > 0.5
+
+
+def test_how_sure_a_label_is_makes_no_other_answer() -> None:
+    assert of(pair(label("ham", 0.1), label("ham", 0.2))).same is None
+    assert of(pair(items("a"), items("a", score=7.0))).same == 1.0
+
+
 def test_scores_that_are_no_numbers_are_left_out() -> None:
     found = of(pair(items("a", score=nan), items("a")), pair(items("a", score=2.0), items("a", score=float("inf"))))
     assert found.score is None
