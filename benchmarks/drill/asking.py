@@ -64,7 +64,7 @@ def kinds() -> dict[str, Kind]:
     return {
         GOOD: Kind(known, WORSE),
         STEADY: Kind(known, SAME),
-        DRIFTED: Kind(drifted, SAME),
+        DRIFTED: Kind(drifted, None),  # what came of these is not known yet
         FALLEN: Kind(drifted, WORSE),
         SURGE: Kind([_body(customer=f"nobody-{at}") for at in range(PAYLOADS)], None),
     }

@@ -90,7 +90,7 @@ def null_surge(stage: Stage) -> None:
 
 
 def drift_and_drop(stage: Stage) -> None:
-    """Requests become of another kind, the monitor says so, and then the new champion falls behind its control: 40 %, 50 %."""
+    """Requests become of another kind, the monitor says so; then outcomes come, 40 % for the new champion, 50 % for its control."""
     arm = stage.house.rival()
     stage.bad = lambda one: one.stream == FALLEN and one.reply.version == arm.number
     stage.prints(WATCHED, WORSE)
