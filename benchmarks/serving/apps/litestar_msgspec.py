@@ -19,7 +19,7 @@ class Reply(msgspec.Struct):
     scores: list[float]
 
 
-@post("/predict", sync_to_thread=True)
+@post("/predict", sync_to_thread=True, status_code=200)
 def predict(data: Request) -> Reply:
     return Reply(scores=booster.predict(np.array(data.rows), num_threads=1).tolist())
 
