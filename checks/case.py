@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Literal
 
 from checks.rates import alarms, carry_on
-from checks.tallies import Comparison, Sides, Tally, compare, sides, tally
+from checks.tallies import UNSEEN, Comparison, Sides, Tally, compare, sides, tally
 from records import Arm, Counter, Record, ReleasePlan, Rollout, RolloutGates, Step, Trip
 
 
@@ -101,6 +101,11 @@ class Case:
         return self.rollout.steps[self.seen.plan.step]
 
     @property
+    def unseen(self) -> bool:
+        """Whether nothing can be known of the KPI in this step: a split model's candidate shadows, and nobody saw its answers."""
+        return self.step.percent == 0 and self.compared.matured == 0 and _unseen(self.seen, self.who) > 0
+
+    @property
     def in_step(self) -> Tally:
         return self.now.since(self.memory.base) if self.memory.base else Tally()
 
@@ -112,10 +117,17 @@ def add_up(seen: Seen, before: Memory | None) -> Case | None:
         return None
     compared = compare(seen.counters, who, rollout)
     own = tally(seen.counters, who.role, who.arm.number)
-    now = Tally(answers=own.answers, errors=own.errors, late=own.late, matured=compared.matured)
+    matured = compared.matured or _unseen(seen, who)
+    now = Tally(answers=own.answers, errors=own.errors, late=own.late, matured=matured)
     control = tally(seen.counters, who.control_role, who.control.number)
     memory = _remember(seen, who.role, (now, control), rollout.gates, before)
     return Case(seen, who, rollout, memory, compared, now, control)
+
+
+def _unseen(seen: Seen, who: Sides) -> int:
+    """How many scores of a shadow, all that counts for its step, can have no outcome."""
+    shadows = who.role == "canary" and seen.plan.canary_percent == 0
+    return tally(seen.counters, UNSEEN, who.arm.number).answers if shadows else 0
 
 
 def beside(case: Case, kind: Literal["errors", "late"]) -> tuple[int, int]:

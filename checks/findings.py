@@ -138,6 +138,15 @@ def _waiting(case: Case) -> Found | None:
     return Found("waiting", "none", f"step of {case.step.percent:g} % still waits for {missing}") if missing else None
 
 
+def _scored(case: Case) -> Found | None:
+    """A shadow of a split model has done all it can: the next step compares. Never straight to everybody."""
+    following = next_step(case.seen.plan)
+    if not case.unseen or following is None or following.percent >= 100:
+        return None
+    said = f"{_name(case)} scored {case.in_step.matured} requests in the shadow; what its answers would have brought is known from the next step on"
+    return Found("scored", "advance", said)
+
+
 def _ready(case: Case) -> Found | None:
     if decide(case.compared.effect, case.gates.margin_fail, case.gates.margin_pass) != "pass":
         return None
@@ -162,7 +171,7 @@ def _watching(case: Case) -> Found:
 
 Finding = Callable[[Case], Found | None]
 FINDINGS: tuple[Finding, ...] = (
-    _refused, _errors, _late, _drop, _held, _frozen, _missing, _unconfirmed, _ratio, _waiting, _ready,
+    _refused, _errors, _late, _drop, _held, _frozen, _missing, _unconfirmed, _ratio, _waiting, _scored, _ready,
 )  # fmt: skip
 # a refused champion is not among them: one replica's disk is no reason to roll everybody back
 FINDINGS_AFTER: tuple[Finding, ...] = (_errors, _late, _drop, _ratio)

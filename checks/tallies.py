@@ -19,6 +19,7 @@ from checks.sequential import Array, Effect
 from records import Arm, Counter, Record, ReleasePlan, Rollout
 
 TUNED_AT_LEAST = 200.0  # answers
+UNSEEN = "unseen"  # in place of an arm: scores of a shadow that can have no outcome, since the model is judged split
 
 
 @dataclass(frozen=True)

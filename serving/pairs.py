@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from checks.tallies import UNSEEN
 from models.contract import Decided, Model
 from records import Answer, Counter, utc_now
 from serving.answer import Choice, answer, opponent
@@ -134,19 +135,19 @@ def _written(live: Live, rival: Choice, result: Any) -> Place | None:
         snapshot=known.features.content if known else "",
     )
     try:
-        places = house.journal.append(other, _work(live, rival, failed=not scored, late=late))
+        places = house.journal.append(other, *_work(live, rival, failed=not scored, late=late))
     except OSError as error:
         log.error("score beside %s not written: %s", line.prediction_id, error)
         return None
     return places[0] if scored else None
 
 
-def _work(live: Live, rival: Choice, *, failed: bool, late: bool) -> Counter:
+def _work(live: Live, rival: Choice, *, failed: bool, late: bool) -> list[Counter]:
     """A shadow's work counts for the arm itself, since it has no other; beside live traffic it has a row of its own,
-    so that shares of live answers can be compared."""
+    so that shares of live answers can be compared. A score that can have no outcome is counted as such, too."""
     own = rival.arm == "canary" and live.view.plan.canary_percent == 0
     line = live.line
-    return Counter(
+    row = Counter(
         model=line.model,
         salt=line.salt,
         arm=rival.arm if own else "shadow",
@@ -157,6 +158,8 @@ def _work(live: Live, rival: Choice, *, failed: bool, late: bool) -> Counter:
         errors=int(failed),
         late=int(late),
     )
+    unseen = own and not failed and live.view.model.JUDGE == "split"
+    return [row, msgspec.structs.replace(row, arm=UNSEEN, late=0)] if unseen else [row]
 
 
 def _arrived(live: Live, rival: Choice, result: Any, place: Place | None) -> None:

@@ -1,12 +1,14 @@
 """Scores beside the answer: journalled, compared once, dropped when there are too many, never in the way."""
 
 import threading
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
 
 from checks import plans as moves
+from checks.tallies import UNSEEN
 from models import contract
 from models.recommendation import Outcome
 from records import Answer, Counter
@@ -78,6 +80,28 @@ def test_where_the_outcome_depends_on_the_answer_a_shadow_has_none(name: str) ->
     assert row(counted)[3:] == (0.0, 0.0)
     live, shadow = replace(live, arm="canary", version=2), replace(shadow, arm="champion", version=1)
     assert row(matured(split, live, shadow, outcome))[:2] == ("canary", 2)
+
+
+def test_the_shadow_of_a_split_model_counts_what_it_scored_and_no_pair(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shop's own model, judged as clicks are."""
+    module = ModuleType("split")
+    module.__dict__.update({**cast(ModuleType, MODEL).__dict__, "JUDGE": "split"})
+    monkeypatch.setattr(contract, "find", lambda name: module)
+    with inside(town) as service:
+        salt = shadow(town, service)
+        replies = send(service, 20)
+        wait_for(lambda: sum(bool(one.paired_with) for one in service.answers()) == 20)
+        for reply in replies:
+            assert report(service, reply, reply["decision"]["items"][0])["counted"]
+        wait_for(lambda: service.rows(salt).get(("champion", 1)) and service.rows(salt)["champion", 1].matured == 20)
+        rows = service.rows(salt)
+    assert {key: (row.answers, row.matured, row.total, row.other_total) for key, row in rows.items()} == {
+        ("champion", 1): (20, 20, 20.0, 0.0),
+        ("canary", 2): (20, 0, 0.0, 0.0),
+        (UNSEEN, 2): (20, 0, 0.0, 0.0),
+    }
 
 
 def send(service: Inside, count: int, basket: str = "") -> list[dict[str, Any]]:
