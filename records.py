@@ -409,9 +409,7 @@ class Trip(Record, frozen=True, kw_only=True):
     artifact: str
     reason: str
     at: datetime
-    kind: Literal["refused", "dropped", "late"] = (
-        "refused"  # not admitted; or dropped while it served: failed, or was late
-    )
+    kind: Literal["refused", "dropped", "late"] = "refused"  # not admitted; or dropped, for failing or for being late
 
 
 class ReplicaState(Record, frozen=True, kw_only=True):
@@ -495,9 +493,7 @@ class Finding(Record, frozen=True, kw_only=True):
 
     id: str
     model: str
-    kind: Literal[
-        "corruption", "batch", "drift", "kpi", "level"
-    ]  # batch: corruption seen at the door; level: both fell
+    kind: Literal["corruption", "batch", "drift", "kpi", "level"]  # batch: at the door; level: whether both fell
     answer: Answered
     where: Corrupted | Literal[""] = ""  # of a corruption, or batch
     version: int  # of the model that answered in the window; RULES for the rules
