@@ -21,7 +21,7 @@ ACTS = {
     "errors": "the guard: it takes the version back",
     "late": "the guard: it takes the version back",
     "kpi_drop": "the guard: it takes the version back, a champion by the decision table",
-    "both_bad": "the owner of Deploy: the version and its control fail alike, so nothing is rolled back",
+    "both_bad": "the guard lets the rules answer; the owner of Deploy finds out why the version and its control fail alike",
     "missing": "the guard holds the rollout; the owner of Monitor finds out why no answer matures",
     "unconfirmed": "nobody: the replicas follow within seconds, or the guard raises an alert",
     "sample_ratio": "the owner of Deploy: the arms do not get the share of answers that the plan says",
@@ -30,6 +30,7 @@ ACTS = {
     "undecided": "nobody while answers mature; `grownet release advance` asks people for the step without them",
     "watching": "nobody: the guard compares the version with its control",
 }
+BY_HAND = "people: the guard cannot say that going back is better; `grownet release rollback` or `fallback`"
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,8 @@ def _acts(plan: ReleasePlan, current: GuardVerdict | None) -> str:
         return f"{first}people: `grownet release unfreeze` (by vote)"
     if current is not None:
         state = state_of(current)
-        return ACTS.get(state, f"the guard: {state}")
+        undone = state in {"errors", "late"} and current.action == "none"
+        return BY_HAND if undone else ACTS.get(state, f"the guard: {state}")
     if plan.canary is None:
         return "nobody" if plan.control is None else ACTS["watching"]
     return "the guard: it has not judged this step yet"

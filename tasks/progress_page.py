@@ -31,7 +31,7 @@ def markdown(found: Progress, history: list[ReleasePlan], waiting: Ballot | None
             "",
             plain(describe(found.plan), 2000),
             "",
-            f"**Who must act:** {plain(acts(found, waiting))}",
+            f"**Who must act:** {acts(found, waiting)}",
             "",
             *_needed(found),
             *_steps(found),
@@ -58,10 +58,10 @@ def line(found: Progress, waiting: Ballot | None) -> str:
     """The whole of it in a paragraph, for the bar; it begins with the revision."""
     said = [f"{mark(found.plan)} {headline(found)}."]
     if found.verdict is not None:
-        said.append(f"Guard: {found.verdict.reason}.")
+        said.append(f"Guard: {plain(found.verdict.reason, 1000)}.")
     if found.running:
         said.append(f"Still needed: {_sample(found)}; {_time(found)}.")
-    return plain(" ".join([*said, f"Who must act: {acts(found, waiting)}."]), 2000)
+    return " ".join([*said, f"Who must act: {acts(found, waiting)}."])
 
 
 def mark(plan: ReleasePlan) -> str:
@@ -151,7 +151,7 @@ def _evidence(verdict: GuardVerdict | None, plan: ReleasePlan) -> Iterator[str]:
     yield ""
     yield f"{plain(verdict.reason, 1000)}"
     yield ""
-    yield f"| {plain(gates.kpi)} against the other arm | interval | matured answers | of them in the step | taken back below | goes on above |"
+    yield f"| {plain(gates.kpi)} against the other arm | interval | matured answers | of them in the step | taken back when all below | goes on when all above |"
     yield "|--:|---|--:|--:|--:|--:|"
     yield (
         f"| {_percent(verdict.effect)} | {_percent(verdict.low)} to {_percent(verdict.high)} | {verdict.matured:,} | "

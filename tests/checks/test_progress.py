@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from checks.case import Memory, Trends
 from checks.plans import initial
-from checks.progress import ACTS, WEAK_AGREEMENT, progress
+from checks.progress import ACTS, BY_HAND, WEAK_AGREEMENT, progress
 from checks.tallies import Tally, sample_needed
 from records import GuardVerdict, ReleasePlan, Rollout, Step
 from tests.stores.ledger.world import GATES, MODEL, NOON, arm
@@ -129,7 +129,12 @@ def test_a_verdict_on_another_rollout_counts_for_nothing() -> None:
 
 @pytest.mark.parametrize("state", sorted(ACTS))
 def test_each_state_of_the_guard_names_who_acts(state: str) -> None:
-    assert progress(plan(), verdict(state), NOON).acts == ACTS[state]
+    assert progress(plan(), verdict(state, action="rollback"), NOON).acts == ACTS[state]
+
+
+@pytest.mark.parametrize("state", ["errors", "late"])
+def test_what_the_guard_leaves_alone_is_for_people(state: str) -> None:
+    assert progress(plan(), verdict(state), NOON).acts == BY_HAND
 
 
 @pytest.mark.parametrize(

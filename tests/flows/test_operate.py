@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from guard.outbox import Courier
 from records import ReleasePlan, utc_now
 from stack.processes import Stack
 from stores.ledger import audit, plans
+from stores.ledger.engine import Ledger
 from tasks import board, runs
 from tasks.operate import opened
 from tests.flows.test_release import api, ended, until
@@ -131,3 +134,23 @@ def test_of_two_operators_with_the_same_form_one_wins_and_the_other_is_told(hous
     assert lost["type"] == "FAILED"
     assert "written by operator:otto" in lost["message"]
     assert plan_of(house).canary is None
+
+
+def test_what_changed_is_told_by_the_outbox_and_shown_by_the_run_that_starts(house: House, stack: Stack) -> None:
+    ledger = Ledger.open(house.settings.ledger_url, "guard")
+    courier = Courier(ledger, house.settings, house.config.defaults.alerts, lambda: True)
+    told = until("Prefect takes the events", lambda: courier.deliver(threading.Event()))
+    ledger.close()
+    assert told >= 2  # one for each revision; the runs that wait in line are not all needed
+    bar: dict[str, Any] = until("the bar", lambda: bars(house))[-1]
+    revision = plan_of(house).revision
+    assert bar["description"].startswith(f"Revision {revision}: the rules answer")
+    assert "rollback: clicks fell" in api(house, "POST", "artifacts/filter", artifacts=named("rollout"))[-1]["data"]
+
+
+def bars(house: House) -> list[dict[str, Any]]:
+    return list(api(house, "POST", "artifacts/filter", artifacts=named("progress")))
+
+
+def named(kind: str) -> dict[str, Any]:
+    return {"key": {"any_": [f"{kind}-{MODEL}"]}}
