@@ -51,8 +51,7 @@ def write(home: Path, report: Report) -> Path:
         rows=rows(report),
         quantiles=QUANTILES,
         share=share,
-        shown=shown,
-        scored=scored,
+        effect_of=effect,
     )
 
 
@@ -169,10 +168,15 @@ def shown(kpi: Kpi | None, judge: str) -> str:
         known = "; ".join(f"{value:.4g} where the candidate {what}" for what, value in ends if value is not None)
         return f"{NO_OUTCOME}. The champion's: {known} ({kpi.matured:,} outcomes)"
     level = f"{kpi.candidate:.4g} against {kpi.champion:.4g} on {kpi.matured:,} outcomes"
-    if kpi.effect is None:
-        return f"{level}: too few for an interval"
+    return f"{level}: too few for an interval" if kpi.effect is None else f"{effect(kpi)}, {level}"
+
+
+def effect(kpi: Kpi | None) -> str:
+    """The relative effect alone, with its interval."""
+    if kpi is None or kpi.effect is None:
+        return "-"
     low, high = ("?" if end is None else f"{end:+.1%}" for end in (kpi.low, kpi.high))
-    return f"{kpi.effect:+.1%} [{low}, {high}], {level}"
+    return f"{kpi.effect:+.1%} [{low}, {high}]"
 
 
 def scored(score: Score) -> str:
