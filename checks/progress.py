@@ -26,6 +26,7 @@ ACTS = {
     "unconfirmed": "nobody: the replicas follow within seconds, or the guard raises an alert",
     "sample_ratio": "the owner of Deploy: the arms do not get the share of answers that the plan says",
     "waiting": "nobody: time and sample come by themselves",
+    "scored": "the guard: it takes the next step, where answers have outcomes",
     "ready": "the guard: it takes the next step",
     "undecided": "nobody while answers mature; `grownet release advance` asks people for the step without them",
     "watching": "nobody: the guard compares the version with its control",
