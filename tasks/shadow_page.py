@@ -228,7 +228,7 @@ def _segments(report: Report) -> Iterator[str]:
         yield f"  by segment ({report.by}):"
     for one, _ in ordered[:MOST_SEGMENTS]:
         if not one.enough:
-            yield f"    {one.kind}={one.name}: {one.pairs:,} pairs, too few to judge"
+            yield f"    {one.kind}={one.name}: {one.pairs:,} pairs of {one.subjects:,} subjects, too few to judge"
             continue
         ranks = "" if one.rank_biased is None else f", rank-biased {one.rank_biased:.2f}"
         kpi = f", {report.kpi} {shown(one.kpi, report.judge)}" if report.judge == "paired" else ""

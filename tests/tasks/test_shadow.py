@@ -95,7 +95,7 @@ def test_the_command_prints_it_writes_the_page_and_is_named_where_models_stand(
     assert f"`grownet shadow {NAME}`" in run.invoke(app, ["models"]).stdout
     said = run.invoke(app, ["shadow", NAME])
     assert said.exit_code == 0, said.output
-    assert "\n    k=lowest third: 14 pairs, too few to judge\n" in said.stdout
+    assert "\n    k=lowest third: 14 pairs of 14 subjects, too few to judge\n" in said.stdout
     for part in (
         f"{NAME}-v2 beside {NAME}-v1: in the shadow",
         "40 of 40 answers scored by the candidate, 0 failed, 0 late; 0 not scored",
@@ -240,7 +240,7 @@ def test_the_page_escapes_what_comes_from_data_and_shows_where_effects_lie(town:
     said = describe(told, "page")
     assert "\x1b" not in said
     assert f"    k={rude}: 900 pairs, another decision 50.0%, hit_rate -30.0% [-40.0%, -20.0%]" in said
-    assert "    k=few: 900 pairs, too few to judge" in said
+    assert "    k=few: 900 pairs of 100 subjects, too few to judge" in said
 
 
 def test_where_only_the_champions_outcome_is_known_that_is_said(town: Town) -> None:
