@@ -8,8 +8,8 @@ How the bound is found
   would have had at the level of the same days in the other blocks, so neither the days' own levels nor their traffic count.
 - The logarithms of these shares, each block against the others, spread about 0. Their spread, and the variance of the newest
   block's own answers over buckets of subjects, bound the newest block: the prediction interval of one more draw, by Student's t.
-- Each window that ends begins another look; the stated rate is shared among the looks of a quarter (Bonferroni), though
-  neighbours share all but one window.
+- Each window that ends begins another look, and neighbours share all but one window. The stated rate is shared among two looks
+  a week (Bonferroni): exact where a window is a week, calibrated by simulation where it is a day (benchmarks/judging/level.py).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from scipy.special import stdtrit
 from records import Answered
 
 Floats = npt.NDArray[np.float64]
+QUARTER_WEEKS, LOOKS_A_WEEK = 13, 2
 MIN_BLOCKS = 4  # below these a spread means nothing
 HALF = 0.5  # of a hit is added to both sides, so that a block without any has a logarithm
 
@@ -76,6 +77,11 @@ def level(known: Sums) -> Level | None:
     # a block against the mean of the others is further away than from the mean of all, blocks / (blocks - 1) times
     spread = (blocks - 1) / blocks * sqrt(float(apart @ apart) / (blocks - 1))
     return Level(_rates(Sums(totals.sum(axis=0), answers.sum(axis=0))), spread, blocks)
+
+
+def doubt_of(alpha: float, windows_a_week: int) -> float:
+    """The share of a quarter's `alpha` that one look has."""
+    return alpha / (QUARTER_WEEKS * min(windows_a_week, LOOKS_A_WEEK))
 
 
 def fall(known: Level, now: Sums, noise: float, doubt: float) -> Fall:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from math import ceil, isfinite
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,6 @@ from checks import level as levels
 from checks import tallies
 from checks.assignment import BUCKETS
 from checks.level import Fall, Floats, Level, Sums
-from checks.policy import QUARTER
 from checks.shifts import Judged
 from checks.windows import Grid
 from configs.schema import ModelConfig, MonitorConfig
@@ -75,7 +74,7 @@ def _judged(
         return _undecided(f"the KPI of {who.control.name} is not known from {levels.MIN_BLOCKS} weeks")
     gates, name = plan.rollout.gates, who.control.name
     champion, other = (who.arm, who.control) if who.role == "champion" else (who.control, who.arm)
-    doubt = gates.alpha / ceil(QUARTER / timedelta(hours=monitor.window_hours))
+    doubt = levels.doubt_of(gates.alpha, _size(line.grid))
     fell = story.fall(known, champion.number, week, doubt, whole=True)
     beside = story.fall(known, other.number, week, gates.alpha, whole=False)
     said = levels.both(fell, beside, gates.margin_fail, worse=worse)

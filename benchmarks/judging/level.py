@@ -20,7 +20,7 @@ from checks.assignment import BUCKETS
 from checks.level import Sums
 
 KNOWN_DAYS, LOOKED_DAYS, WEEK = 56, 91, 7
-DOUBT = ALPHA / LOOKED_DAYS  # at one of the looks of a quarter
+DOUBT = levels.doubt_of(ALPHA, WEEK)
 LONG = World(days=KNOWN_DAYS + LOOKED_DAYS, tail=1.6, falls_on=KNOWN_DAYS + 21)
 QUIET = {
     "days of a week": LONG,
@@ -83,7 +83,7 @@ def first_said(days: Days) -> int | None:
         counted = days.by_bucket[2][week].sum(axis=0)
         falls = [levels.fall(level, now, levels.noise_of(one.sum(axis=0), counted), doubt) for now, one, doubt in weeks]
         arms = [one.sum(axis=0) for _, one, _ in weeks]
-        beside = sequential.paired(arms[0], arms[1], int(answers.sum()), alpha=DOUBT, tuned_at=TUNED_AT)
+        beside = sequential.paired(arms[0], arms[1], int(answers.sum()), alpha=ALPHA / LOOKED_DAYS, tuned_at=TUNED_AT)
         if levels.both(falls[0], falls[1], MARGIN, worse=beside.high < 0).answer == "yes":
             return end
     return None

@@ -37,7 +37,7 @@ SPIKE = 4.0  # times what the service answers at most
 DISK_BYTES, SEGMENT_BYTES, RESERVE_BYTES = 8 << 20, 1 << 20, 2 << 20
 MAX_AGE_SECONDS = 2  # of a plan that nobody confirms; then it has no canary
 MEND_SECONDS = 30.0
-SLOW_SECONDS = 1.0  # a call of the slow model
+SLOW_SECONDS = 0.4  # a call of the slow model: longer than the deadline
 LATE_MS = 250.0  # what a reply may take beyond the deadline
 NONE: Mapping[str, Any] = {}
 
@@ -161,8 +161,12 @@ def ledger(stage: Stage) -> None:
 
 
 def slow(stage: Stage) -> None:
-    """Every call of the champion takes a second: the rules answer at the deadline."""
-    misbehaving(stage, faulty.Fault(files=champion(stage), sleep_seconds=SLOW_SECONDS))
+    """Every call of the champion takes longer than the deadline: the rules answer then, and the previous version once it is
+    dropped, until a rollback."""
+    stage.village.begin(stage.village.differing(2)[0])
+    stage.change(stage.village.finish)
+    fault = faulty.Fault(files=champion(stage), sleep_seconds=SLOW_SECONDS)
+    misbehaving(stage, fault, lambda: stage.village.guard(moves.rollback))
     window = stage.windows[0]
     begun = [one for one in stage.records if window.start <= one.due <= window.end]
     late = [one for one in begun if b'"override":"deadline"' in one.body]
@@ -170,6 +174,7 @@ def slow(stage: Stage) -> None:
     p99 = 1e3 * float(np.percentile([one.seconds for one in begun], 99)) if begun else float("nan")
     stage.facts |= {"deadline_ms": deadline, "p99_during_ms": p99}
     stage.promise("the rules answered for the slow model", bool(late), f"{len(late)} of {len(begun)}")
+    stage.promise("then the previous version did", count(stage, "tripped") > 0, count(stage, "tripped"))
     stage.promise("within the deadline, nearly", p99 <= deadline + LATE_MS, f"p99 {p99:.0f} ms")
     as_before(stage)
 
@@ -270,7 +275,7 @@ SCENARIOS: dict[str, Scenario] = {
         service={"segment_bytes": SEGMENT_BYTES, "journal_reserve_bytes": RESERVE_BYTES},
     ),
     "ledger": Scenario(ledger, Stated(frozenset({"stale"})), service={"max_age_seconds": MAX_AGE_SECONDS}),
-    "slow": Scenario(slow, Stated(frozenset({"deadline"}))),
+    "slow": Scenario(slow, Stated(frozenset({"deadline", "tripped"}))),
     "raises": Scenario(raises, Stated(FALLBACKS)),
     "corrupt": Scenario(corrupt, Stated(frozenset({"not_loaded"}))),
     "change": Scenario(change, Stated()),

@@ -10,7 +10,7 @@ from checks.level import Fall, Level, Sums
 
 DAYS = np.array([100.0, 100.0, 100.0, 100.0, 100.0, 300.0, 300.0])  # answers
 RATES = np.array([0.2, 0.2, 0.2, 0.2, 0.2, 0.4, 0.4])
-DOUBT = 0.05 / 91
+DOUBT = levels.doubt_of(0.05, 7)
 
 
 def weeks(*factors: float) -> Sums:
@@ -100,6 +100,11 @@ def test_days_of_which_nothing_is_known_say_nothing() -> None:
     closed = week(0.5)
     closed.totals[3] = closed.answers[3] = 0.0
     assert levels.fall(found, closed, 1e-6, DOUBT).high < -0.05
+
+
+def test_a_quarter_has_two_looks_a_week_or_one_where_a_window_is_a_week() -> None:
+    assert levels.doubt_of(0.05, 7) == pytest.approx(0.05 / 26)
+    assert levels.doubt_of(0.05, 1) == pytest.approx(0.05 / 13)
 
 
 def test_noise_is_that_of_subjects() -> None:
