@@ -89,10 +89,12 @@ def _needed(verdict: GuardVerdict | None, rollout: Rollout, step: Step) -> int |
     if verdict.needed is not None:
         return verdict.needed
     rate, paired = verdict.inputs["control_kpi"], verdict.inputs["form"] == "paired"
+    asked = step.min_answers - in_step(verdict)
+    if step.percent == 0 and not paired:
+        return max(asked, 0)  # nobody saw what it answered: the step asks for scores, and compares nothing
     if rate is None or not 0 < rate < 1:
         return None
     whole = sample_needed(rollout, rate, WEAK_AGREEMENT if paired else None)
-    asked = step.min_answers - in_step(verdict)
     # for two equal arms each has twice their harmonic size
     return None if whole is None else max(whole * (1 if paired else 2) - verdict.matured, asked, 0)
 

@@ -48,7 +48,7 @@ def headline(found: Progress) -> str:
     if plan.canary is not None and plan.rollout is not None:
         share = share_of(plan.rollout.steps[plan.step])
         return f"{plan.canary.name} at step {plan.step + 1} of {len(plan.rollout.steps)}, {share}"
-    if plan.mode == "rules":
+    if plan.mode == "rules" or plan.champion.is_rules:
         return "the rules answer, no rollout runs"
     against = f", compared with {plan.control.name}" if plan.control is not None else ""
     return f"{plan.champion.name} answers, no rollout runs{against}"

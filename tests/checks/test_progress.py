@@ -116,6 +116,14 @@ def test_before_the_guard_can_say_it_the_sample_is_what_was_planned(
     assert progress(plan(), early, NOON).needed is None
 
 
+def test_a_shadow_that_is_not_judged_in_pairs_needs_what_its_step_asks_for() -> None:
+    shadow = verdict("waiting", needed=None, matured=50)
+    shadow.inputs["form"] = "split"
+    found = progress(plan(step=0, canary_percent=0.0), shadow, NOON + timedelta(seconds=300))
+    assert (found.needed, found.seconds) == (150, 900)
+    assert found.percent == pytest.approx(100 * 0.25 / 3)
+
+
 def test_a_verdict_on_the_step_before_tells_of_the_sample_and_not_of_the_pace() -> None:
     found = progress(plan(), verdict("ready", revision=6), NOON)
     assert (found.verdict, found.needed, found.seconds) == (verdict("ready", revision=6), 300, None)
