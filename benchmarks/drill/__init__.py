@@ -135,8 +135,13 @@ def _line(repeat: Any) -> str:
 def _chosen(argv: Sequence[str]) -> argparse.Namespace:
     from benchmarks.drill.faults import FAULTS
 
+    def known(name: str) -> str:
+        if name not in FAULTS:
+            raise argparse.ArgumentTypeError(f"expected one of {', '.join(FAULTS)}, got {name}")
+        return name
+
     parser = argparse.ArgumentParser(prog="grownet drill", description=__doc__)
-    parser.add_argument("fault", nargs="*", choices=[*FAULTS, []], metavar="FAULT", help=", ".join(FAULTS))
+    parser.add_argument("fault", nargs="*", type=known, metavar="FAULT", help=", ".join(FAULTS))
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--rate", type=float, default=PER_SECOND, help="requests a second")
     parser.add_argument("--out", type=Path, help="folder for the page and the facts")

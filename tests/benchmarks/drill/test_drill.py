@@ -27,3 +27,10 @@ def test_releases_take_themselves_back(tmp_path: Path) -> None:
 def test_faults_of_prefect_need_it() -> None:
     with pytest.raises(UsageError, match="null_surge"):
         drill.drill(["errors", "null_surge"], 1, 40.0, flows=False)
+
+
+def test_a_fault_nobody_knows_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        drill.main(["earthquake"])
+    assert left.value.code == 2
+    assert "expected one of lower_ctr, errors" in capsys.readouterr().err
