@@ -105,8 +105,9 @@ class Oracle:
             return self.decisions(chosen.artifact.content, asked)
         arms = (plan.champion, plan.previous, plan.control, plan.canary)
         contents = dict.fromkeys(arm.artifact.content for arm in arms if arm is not None and arm.artifact is not None)
-        bare = self._ruled("", asked) if override == "not_loaded" or not contents else []
-        return [one for content in contents if self._opens(content) for one in self._ruled(content, asked)] + bare
+        known = [content for content in contents if self._opens(content)]
+        bare = self._ruled("", asked) if override == "not_loaded" or not known else []
+        return [one for content in known for one in self._ruled(content, asked)] + bare
 
     def decisions(self, content: str, asked: bytes) -> list[Decided]:
         """What the version with this artifact says to a request (JSON)."""
