@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import sqrt
 from typing import Any
 
@@ -56,6 +56,7 @@ class Kind:
 
     bodies: Sequence[bytes]
     mix: Mix | None
+    later: timedelta = timedelta()  # event time after that of the others
 
 
 def kinds() -> dict[str, Kind]:
@@ -66,7 +67,7 @@ def kinds() -> dict[str, Kind]:
         STEADY: Kind(known, SAME),
         DRIFTED: Kind(drifted, None),  # what came of these is not known yet
         FALLEN: Kind(drifted, WORSE),
-        SURGE: Kind([_body(customer=f"nobody-{at}") for at in range(PAYLOADS)], None),
+        SURGE: Kind([_body(customer=f"nobody-{at}") for at in range(PAYLOADS)], None, timedelta(hours=1)),
     }
 
 
@@ -91,7 +92,7 @@ def stream(
 ) -> Stream:
     """The requests of a kind with their outcomes, as of one moment of event time."""
     head = {"authorization": f"Bearer {key}"}
-    dated = {**head, "x-event-time": moment.isoformat()}
+    dated = {**head, "x-event-time": (moment + kind.later).isoformat()}
     payloads = [post(f"/{MODEL}/predict", body, dated) for body in kind.bodies]
     feedback = Feedback(f"/{MODEL}/feedback", head, list(told)) if told is not None else None
     return Stream(name, payloads, per_second, CONNECTIONS, feedback=feedback)

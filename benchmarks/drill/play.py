@@ -21,7 +21,7 @@ from records import utc_now
 from stores.ledger import audit
 
 SCOPES = ("predict", "feedback", "read", "replay")
-BACK = timedelta(days=60)  # to the event time of the first repeat; each has an hour of its own
+BACK = timedelta(days=60)  # to the event time of the first repeat; each has two hours of its own
 ATTEMPTS = 10  # at bringing the plan back, while the guard writes too
 
 
@@ -41,7 +41,7 @@ def play(
         theatre = Theatre(running, watcher, oracle_of(running.house), per_second, key)
         for name in names:
             for number in range(1, repeats + 1):
-                hour = sum(len(one) for one in played.values())
+                hour = 2 * sum(len(one) for one in played.values())
                 stage = Stage(theatre, name, number, first + timedelta(hours=hour))
                 played[name].append(_played(stage))
                 tell(played[name][-1])

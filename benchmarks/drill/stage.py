@@ -71,7 +71,7 @@ class Stage:
     theatre: Theatre
     fault: str
     number: int
-    moment: datetime  # of event time: an hour of its own
+    moment: datetime  # of event time: this hour and the next are its own
     began: float = 0.0  # the fault, in seconds of the wall clock, as the two below
     detected: float | None = None  # where no incident says it
     restored: float | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -46,4 +46,8 @@ def test_a_request_carries_its_hour_and_its_outcome() -> None:
     assert made.payloads[0].endswith(b'{"customer":"4"}')
     assert made.feedback is not None
     assert made.feedback.outcomes == told
+    late = asking.stream(
+        "surge", Kind([b"{}"], None, timedelta(hours=1)), None, key="key", moment=moment, per_second=0.0
+    )
+    assert b"x-event-time: 2026-11-01T08:10:00+00:00" in late.payloads[0]
     assert asking.stream("surge", Kind([b"{}"], None), None, key="key", moment=moment, per_second=0.0).feedback is None
