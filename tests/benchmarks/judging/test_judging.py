@@ -12,7 +12,7 @@ import pytest
 from msgspec import structs
 
 from benchmarks import judging, questions
-from benchmarks.judging import delay, judges, looks, ratio, rows, swing
+from benchmarks.judging import delay, judges, level, looks, ratio, rows, swing
 from benchmarks.judging.judges import ANSWERS, BEFORE, FIXED, OURS, THRESHOLD
 from benchmarks.judging.world import WINDOW, Draw, World, chunks, draw
 from checks import sequential, tallies
@@ -115,6 +115,16 @@ def test_a_kpi_that_swings_does_not_make_the_guard_swing() -> None:
     assert row["rollbacks_most"] <= 1
     assert row["after_rollback"] == 0
     assert row["threshold_mean"] >= 4
+
+
+def test_a_bad_week_is_no_fall_of_both_and_half_of_it_gone_is() -> None:
+    worlds = {**level.QUIET, **level.FALLEN}
+    said = {
+        name: level.row(name, worlds[name], 20, 1)
+        for name in ("weeks that differ by 15 %", "both 50 % lower", "the champion alone, 30 % lower")
+    }
+    assert [one["said"][0] for one in said.values()] == [0.0, 1.0, 0.0]
+    assert said["both 50 % lower"]["days"][1] <= 14
 
 
 def test_an_interval_of_nothing_and_of_all() -> None:
