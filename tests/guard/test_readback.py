@@ -151,6 +151,30 @@ def test_a_replica_that_refuses_the_champion_is_told_of_and_changes_nothing(town
     assert alert.title == "replica replica-1 refused recommendation-v1"
 
 
+@pytest.mark.parametrize(("kind", "did"), [("refused", "refused"), ("dropped", "dropped"), ("late", "dropped")])
+def test_what_a_replica_did_with_a_control_is_told_once(two: Town, kind: str, did: str) -> None:
+    before = two.plan()
+    two.follow()
+    two.trip(content(1), arm="control", kind=kind, reason="5 calls in a row")
+    guard = two.guard()
+    guard.tick()
+    guard.tick()
+    assert two.plan() == before
+    [alert] = two.alerts()
+    assert (alert.level, alert.title) == ("warning", f"replica replica-1 {did} recommendation-v1")
+    assert alert.body["what"] == "5 calls in a row"
+    assert ("until the next revision" in alert.body["done"]) is (kind != "refused")
+
+
+def test_a_replica_that_does_not_follow_is_told_of_with_what_it_said(town: Town) -> None:
+    promoted(town, 1)
+    town.follow(revision=1)
+    town.trip("", arm="plan", reason="expected a signed plan, got another")
+    town.guard(config(readback_seconds=0.0)).tick()
+    [alert] = [alert for alert in town.alerts() if "do not serve" in alert.title]
+    assert alert.body["evidence"]["replica replica-1"].endswith("it said: expected a signed plan, got another")
+
+
 LOADED = {"champion": content(1), "canary": content(2)}
 
 
