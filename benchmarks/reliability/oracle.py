@@ -76,8 +76,13 @@ class Oracle:
         self._said: dict[tuple[str, bytes], list[Decided]] = {}
         self._requests: dict[bytes, Any] = {}
 
-    def wrong(self, reply: Mapping[str, Any], asked: bytes, plans: Mapping[int, ReleasePlan]) -> str:
-        """Why this reply to the request `asked` (JSON) is not what it should be under any of the plans; empty when it is."""
+    def wrong(
+        self, reply: Mapping[str, Any], asked: bytes, plans: Mapping[int, ReleasePlan], *, loading: bool = False
+    ) -> str:
+        """Why this reply to the request `asked` (JSON) is not what it should be under any of the plans; empty when it is.
+
+        While features are `loading` the rules may answer without any.
+        """
         plan = plans.get(reply["revision"])
         if plan is None:
             return f"revision {reply['revision']}, while {sorted(plans)} answered"
@@ -93,21 +98,21 @@ class Oracle:
         if (reply["model"], reply["version"], reply["name"]) != (plan.model, number, name):
             return f"{reply['name']} ({reply['version']}), the arm is {name} ({number})"
         decision = msgspec.convert(reply["decision"], Decided)
-        expected = self._expected(plan, chosen, asked, override)
+        expected = self._expected(plan, chosen, asked, bare=loading or override == "not_loaded")
         if not any(same(decision, one) for one in expected):
             return f"decision {decision}, expected {expected[0]}"[:600]
         return ""
 
-    def _expected(self, plan: ReleasePlan, chosen: Arm | None, asked: bytes, override: str) -> list[Decided]:
+    def _expected(self, plan: ReleasePlan, chosen: Arm | None, asked: bytes, *, bare: bool) -> list[Decided]:
         """What may be said: one thing by a version; by the rules one thing for each snapshot they may look at, and what
-        they say without any only when no arm can be loaded."""
+        they say without any when they may be `bare`, or no arm can be loaded."""
         if chosen is not None and chosen.artifact is not None:
             return self.decisions(chosen.artifact.content, asked)
         arms = (plan.champion, plan.previous, plan.control, plan.canary)
         contents = dict.fromkeys(arm.artifact.content for arm in arms if arm is not None and arm.artifact is not None)
         known = [content for content in contents if self._opens(content)]
-        bare = self._ruled("", asked) if override == "not_loaded" or not known else []
-        return [one for content in known for one in self._ruled(content, asked)] + bare
+        without = self._ruled("", asked) if bare or not known else []
+        return [one for content in known for one in self._ruled(content, asked)] + without
 
     def decisions(self, content: str, asked: bytes) -> list[Decided]:
         """What the version with this artifact says to a request (JSON)."""

@@ -247,13 +247,18 @@ class AnyOrder(RuleBasedStateMachine):
 
     def _ask(self, body: bytes) -> dict[str, Any]:
         """A reply, which must be right under a plan that may answer now."""
+        plan = self.timeline.changes[-1].plan
+        by_rules = plan.mode == "rules" or any(
+            arm is not None and arm.is_rules for arm in (plan.champion, plan.control)
+        )
+        loading = by_rules and not self._whole(plan.revision)  # or cannot be loaded, which is as good
         sent = time.monotonic()
         response = self.replica.ask(body)
         assert response.status_code == 200, response.text
         reply: dict[str, Any] = response.json()
         plans_then = self.timeline.current(sent, time.monotonic())
         said = {**reply, "override": "not_loaded"} if self._stood_in(reply, plans_then) else reply
-        wrong = self.oracle.wrong(said, body, plans_then)
+        wrong = self.oracle.wrong(said, body, plans_then, loading=loading)
         assert not wrong, (wrong, reply)
         self.replies.append({**reply, "at": datetime.now(UTC)})
         return reply
@@ -313,9 +318,11 @@ class AnyOrder(RuleBasedStateMachine):
         wait_for(lambda: self.replica.facts()["ready"], 30)
 
     def _whole(self, revision: int) -> bool:
-        """Whether all of this revision is loaded."""
+        """Whether all of this revision is loaded; not when it cannot say so."""
         facts = self.replica.facts()
-        return facts["revisions"][NAME] == revision and not any("not loaded" in one for one in facts["degraded"])
+        return facts.get("revisions", {}).get(NAME) == revision and not any(
+            "not loaded" in one for one in facts["degraded"]
+        )
 
     def _without_ledger(self, meanwhile: Callable[[], None], asked: bool = True) -> None:
         there, away = self.town.folder / "ledger.db", self.town.folder / "away.db"
