@@ -36,17 +36,21 @@ def add(ledger: Ledger, events: Iterable[OutboxEvent], actor: str) -> None:
 
 
 def pending(ledger: Ledger, limit: int, at: datetime | None = None) -> list[OutboxEvent]:
-    """Events to deliver now, oldest first; those nobody can read are left out."""
+    """Events to deliver now, first due first; those nobody can read are left out."""
     return due(ledger, limit, at)[0]
 
 
 def due(ledger: Ledger, limit: int, at: datetime | None = None) -> tuple[list[OutboxEvent], dict[str, str]]:
-    """At most `limit` events to deliver now, oldest first; and by id why a row is no event, for `failed`."""
+    """At most `limit` events to deliver now, and by id why a row is no event, for `failed`.
+
+    The one that was due first comes first: one never tried by its age, one that failed by the end of its wait. So those that fail again and
+    again cannot keep a new one from its turn.
+    """
     query = sa.select(outbox.c.id, outbox.c.payload).where(
         outbox.c.delivered_at.is_(None), outbox.c.not_before <= (at or utc_now())
     )
     with ledger.read() as connection:
-        rows = connection.execute(query.order_by(outbox.c.at, outbox.c.id).limit(limit)).all()
+        rows = connection.execute(query.order_by(outbox.c.not_before, outbox.c.at, outbox.c.id).limit(limit)).all()
     events, bad = [], {}
     for row in rows:
         try:

@@ -53,8 +53,9 @@ def test_a_canary_is_dropped_at_once_and_then_taken_back(
     hostile(monkeypatch, [2])
     with inside(town) as service:
         service.revision(5)
+        other = dealt(service, "champion")  # before: whose canary is dropped is answered by the champion
         trip = dropped(service, town, "canary", word)
-        reply = service.ask({"customer": dealt(service, "champion"), "recent": [word]})
+        reply = service.ask({"customer": other, "recent": [word]})
         assert (reply["version"], reply["override"]) == (1, "")  # nobody else is hurt
         assert town.plan().canary is not None  # the guard has not spoken
         guard_of(town).tick()

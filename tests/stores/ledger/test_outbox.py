@@ -60,3 +60,11 @@ def test_an_unknown_event(world: World) -> None:
         outbox.delivered(world.ledgers["guard"], "nothing", "guard")
     with pytest.raises(NotFound):
         outbox.failed(world.ledgers["guard"], "nothing", "why", "guard")
+
+
+def test_one_that_fails_again_and_again_does_not_stand_before_a_new_one(world: World) -> None:
+    guard = world.ledgers["guard"]
+    outbox.add(guard, [event("old"), event("new", 10)], "guard")
+    assert due(world, 20) == ["old", "new"]
+    outbox.failed(guard, "old", "connection refused", "guard", NOON + timedelta(seconds=11))
+    assert due(world, 20) == ["new", "old"]
