@@ -21,6 +21,7 @@ class Trend(Record, frozen=True, kw_only=True):
     since: datetime | None = None
     bad: int = 0
     answers: int = 0
+    alarmed_at: datetime | None = None  # since when it sounds
 
     def after(self, bad: int, answers: int, limit: float, at: datetime) -> Trend:
         """The trend with one more look at so many answers."""
@@ -28,7 +29,13 @@ class Trend(Record, frozen=True, kw_only=True):
         scores = carry_on(self.scores, bad, answers, limit)
         if not any(score > 0 for score in scores):
             return Trend(scores=scores)
-        return Trend(scores=scores, since=self.since or at, bad=self.bad + bad, answers=self.answers + answers)
+        return Trend(
+            scores=scores,
+            since=self.since or at,
+            bad=self.bad + bad,
+            answers=self.answers + answers,
+            alarmed_at=(self.alarmed_at or at) if alarms(scores) else None,
+        )
 
     @property
     def alarms(self) -> bool:

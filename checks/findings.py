@@ -18,9 +18,7 @@ from checks.sequential import decide
 from checks.tallies import sample_ratio
 
 RATIO_ALPHA = 0.001
-HALF = (
-    0.5  # a champion that fails more often is compared as if it failed so often: one good answer of the control is luck
-)
+BOTH_SECONDS = 30.0  # a spike makes both late and is over in seconds; the rules answer meanwhile whatever is bad
 Kind = Literal["errors", "late"]
 Action = Literal["none", "advance", "promote", "rollback", "hold", "fallback"]
 DROPPED = {"refused": ("refused_artifact", "refused"), "dropped": ("errors", "dropped"), "late": ("late", "dropped")}
@@ -59,19 +57,27 @@ def _too_often(case: Case, state: Kind, own: Trend, control: Trend, did: str) ->
     said = f"{own.bad} of the last {own.answers} answers of {_name(case)} {did}"
     if case.who.role == "canary":
         return Found(state, "rollback", said)
-    if control.alarms:
-        return Found("both_bad", "fallback", f"{said}; its control does no better ({control.bad} of {control.answers})")
-    return _beaten(case, state, own, said)
+    return _beside_its_control(case, state, (own, control), said)
 
 
-def _beaten(case: Case, state: Kind, own: Trend, said: str) -> Found:
-    """A champion goes back to a version that does better, not to one of which nobody knows."""
+def _beside_its_control(case: Case, state: Kind, trends: tuple[Trend, Trend], said: str) -> Found:
+    """A champion goes back to a version that does better, not to one of which nobody knows; for what the control did before
+    the champion failed, nobody gives anything. Where both go on failing the rules answer."""
+    own, control = trends
     limit = case.gates.max_error_rate if state == "errors" else case.gates.max_late_rate
     bad, answers = beside(case, state)
-    others = f"{bad} of {answers} of its control {case.who.control.name} meanwhile"
-    if fails_less(bad, answers, min(own.bad / own.answers, HALF), limit):
-        return Found(state, _back(case), f"{said}; {others}")
-    return Found(state, "none", f"{said}; {others}: too few to say that it does better")
+    said = f"{said}; {bad} of {answers} of its control {case.who.control.name} meanwhile"
+    # one that always fails is compared as if it did so half of the time: one good answer of the control is luck
+    if fails_less(bad, answers, min(own.bad / own.answers, (1.0 + limit) / 2), limit):
+        return Found(state, _back(case), said)
+    if not (control.alarms and bad > limit * answers):
+        return Found(state, "none", f"{said}: too few to say that it does better")
+    lasted = (case.seen.at - (own.alarmed_at or case.seen.at)).total_seconds()
+    if lasted < BOTH_SECONDS:
+        return Found(
+            state, "none", f"{said}: it does no better; the rules answer when that has lasted {BOTH_SECONDS:.0f} s"
+        )
+    return Found("both_bad", "fallback", f"{said}: it does no better, for {lasted:.0f} s")
 
 
 def _drop(case: Case) -> Found | None:

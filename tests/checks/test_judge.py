@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from checks import plans as moves
 from checks.case import Memory, Seen
+from checks.findings import BOTH_SECONDS
 from checks.judge import judge, memory_of, state_of
 from records import Arm, Counter, GuardVerdict, ReleasePlan, Rollout, Step, Trip
 from tests.checks.test_plans import approved
@@ -347,7 +348,43 @@ class TestAfterAll:
 
     def test_errors_of_both_are_not_the_releases_fault(self) -> None:
         rows = [*live(SALT, "champion", 2, 500, errors=100), *live(SALT, "control", 1, 500, errors=100)]
-        assert says(Guard(plan_at(3)).tick(rows)) == ("both_bad", "fallback")
+        guard = Guard(plan_at(3))
+        assert says(guard.tick(rows)) == ("errors", "none")
+        assert "the rules answer when that has lasted 30 s" in guard.verdicts[-1].reason
+        assert says(guard.tick(rows, seconds=BOTH_SECONDS)) == ("both_bad", "fallback")
+
+    @pytest.mark.parametrize("kind", ["errors", "late"])
+    def test_a_spike_that_hits_both_is_over_before_anything_is_done(self, kind: str) -> None:
+        """A burst of requests makes every answer late; the models would be away until people vote."""
+        guard, rows = Guard(plan_at(3)), [*live(SALT, "champion", 2, 5000), *live(SALT, "control", 1, 100)]
+        guard.tick(rows)
+        rows += [*live(SALT, "champion", 2, 500, **{kind: 500}), *live(SALT, "control", 1, 20, **{kind: 20})]
+        assert says(guard.tick(rows)) == (kind, "none")
+        for _ in range(100):
+            rows += [*live(SALT, "champion", 2, 200), *live(SALT, "control", 1, 4)]
+            assert guard.tick(rows).action == "none"
+        assert says(guard.verdicts[-1]) == ("watching", "none")
+
+    def test_a_control_that_was_bad_once_and_is_well_again_is_gone_back_to(self) -> None:
+        guard, rows = Guard(plan_at(3)), [*live(SALT, "champion", 2, 5000), *live(SALT, "control", 1, 100)]
+        guard.tick(rows)
+        rows += live(SALT, "control", 1, 600, errors=600)
+        assert guard.tick(rows).action == "none"
+        for _ in range(5):
+            rows += [*live(SALT, "champion", 2, 5000), *live(SALT, "control", 1, 100)]
+            assert guard.tick(rows, seconds=60.0).action == "none"
+        rows += live(SALT, "champion", 2, 100, errors=100)
+        assert says(guard.tick(rows)) == ("errors", "none")
+        rows += live(SALT, "control", 1, 6)
+        assert says(guard.tick(rows, seconds=60.0)) == ("errors", "rollback")
+
+    def test_at_a_limit_above_one_half_a_control_can_do_better_too(self) -> None:
+        gates = replace(GATES, max_late_rate=0.6)
+        plan = plan_at(3)
+        assert plan.rollout is not None
+        guard = Guard(replace(plan, rollout=replace(plan.rollout, gates=gates)))
+        rows = [*live(SALT, "champion", 2, 500, late=500), *live(SALT, "control", 1, 20)]
+        assert says(guard.tick(rows)) == ("late", "rollback")
 
     def test_a_champion_does_not_go_back_to_a_version_of_which_nothing_is_known(self) -> None:
         guard = Guard(plan_at(3))
@@ -361,13 +398,15 @@ class TestAfterAll:
     def test_what_people_restored_is_judged_from_there(self) -> None:
         guard = Guard(plan_at(3))
         rows = [*live(SALT, "champion", 2, 500, errors=500), *live(SALT, "control", 1, 10, errors=10)]
-        verdict = guard.tick(rows)
+        guard.tick(rows)
+        verdict = guard.tick(rows, seconds=BOTH_SECONDS)
         assert says(verdict) == ("both_bad", "fallback")
         guard.follow(verdict)
         assert judge(Seen(guard.plan, tuple(rows), (), True, None, verdict.at), guard.memory) is None
         guard.plan = moves.restore(guard.plan, **who(verdict.at + timedelta(hours=1)))
         assert says(guard.tick(rows)) == ("watching", "none")
-        assert says(guard.tick([*rows, *rows])) == ("both_bad", "fallback")
+        assert says(guard.tick([*rows, *rows])) == ("errors", "none")
+        assert says(guard.tick([*rows, *rows], seconds=BOTH_SECONDS)) == ("both_bad", "fallback")
 
     def test_errors_of_the_old_champion_are_not_counted_for_the_new_one(self) -> None:
         rows = [*live(SALT, "champion", 1, 500, errors=100), *live(SALT, "champion", 2, 500)]

@@ -55,6 +55,19 @@ def test_a_break_after_many_good_answers_is_found_as_quickly() -> None:
     assert after == at_once == 5
 
 
+def test_what_is_over_does_not_sound_for_as_long_as_it_lasted() -> None:
+    """However many bad answers there were, an hour of them or a day."""
+    ended = []
+    for bad in (1_000, 1_000_000):
+        scores = rates.carry_on((), bad, bad, 0.01)
+        assert rates.alarms(scores)
+        good = 0
+        while rates.alarms(scores):
+            scores, good = rates.carry_on(scores, 0, 10, 0.01), good + 10
+        ended.append(good)
+    assert ended[0] == ended[1] < 2_500
+
+
 def test_rate_limits_at_the_edges() -> None:
     never = rates.carry_on((), 10, 10, 1.0)
     assert not rates.alarms(never)

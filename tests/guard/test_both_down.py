@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from checks import findings
 from checks import plans as moves
 from checks.judge import state_of
 from errors import ReleaseRefused
@@ -44,7 +45,14 @@ def watched(two: Town) -> Guard:
     return guard
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for half a minute here; that the judge does, tests of the judge show."""
+    monkeypatch.setattr(findings, "BOTH_SECONDS", 0.0)
+
+
 class TestErrorsAndLateness:
+    @pytest.mark.usefixtures("at_once")
     @pytest.mark.parametrize("kind", ["errors", "late"])
     def test_where_both_fail_the_rules_answer_and_only_a_vote_brings_it_back(self, two: Town, kind: str) -> None:
         guard = watched(two)
@@ -66,6 +74,7 @@ class TestErrorsAndLateness:
             two.operate(moves.restore)
         assert two.plan() == plan
 
+    @pytest.mark.usefixtures("at_once")
     def test_people_who_restore_are_not_overruled_by_what_they_knew_of(self, two: Town) -> None:
         guard = watched(two)
         bad(two, "errors", (500, 500), (10, 10))
@@ -81,6 +90,14 @@ class TestErrorsAndLateness:
         assert two.plan().mode == "rules"
         assert [incident.kind for incident in two.incidents()] == ["both_bad"] * 2
         assert len([alert for alert in two.alerts() if "fail alike" in alert.title]) == 2
+
+    def test_what_has_just_begun_for_both_is_told_and_may_pass(self, two: Town) -> None:
+        guard, before = watched(two), two.plan()
+        bad(two, "late", (500, 500), (20, 20))
+        ticks(guard, two)
+        assert two.plan() == before
+        assert [(alert.level, "late" in alert.title) for alert in two.alerts()] == [("warning", True)]
+        assert "the rules answer when that has lasted 30 s" in two.alerts()[0].body["what"]
 
     def test_a_champion_whose_control_does_well_goes_back(self, two: Town) -> None:
         guard = watched(two)
@@ -101,6 +118,7 @@ class TestErrorsAndLateness:
         ticks(guard, two)
         assert two.plan().champion.number == 1
 
+    @pytest.mark.usefixtures("at_once")
     def test_good_answers_of_the_control_before_it_began_do_not_count(self, two: Town) -> None:
         guard = two.guard()
         bad(two, "errors", (0, 5000), (0, 500))
