@@ -305,7 +305,7 @@ def bench(
 
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-    options_metavar="[FAULT ...] [--repeats N] [--out FOLDER]",
+    options_metavar="[FAULT ...] [--repeats N] [--out FOLDER | --resume FOLDER]",
 )
 def drill(context: typer.Context, as_json: Json = False) -> None:
     """Inject faults into a stack of its own under traffic, and measure how releases take themselves back (`drill --help`)."""

@@ -86,6 +86,8 @@ class Repeat(msgspec.Struct, frozen=True, kw_only=True):
     printed: int | None = None  # as the plan had printed
     broken: tuple[str, ...] = ()  # why this repeat says nothing, or a promise that was not kept
     notes: dict[str, Any] = {}
+    sitting: int = 1  # which of the drill's
+    seconds: float = 0.0  # that all of it took, with bringing the house there and back
 
 
 def answered(records: Iterable[Sent], wall: Callable[[float], float]) -> list[Answered]:

@@ -1,11 +1,10 @@
-"""The report of a drill: a timeline of every fault with all its repeats, a page with the figures, and the facts.
+"""The report of a drill: a timeline of every fault with all its repeats, a page with the figures.
 
-Writes FOLDER/timeline.png, index.html and facts.json; reads nothing.
+Writes FOLDER/timeline.png and index.html; `benchmarks.drill.sittings` writes the facts.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.drill import pair
+from benchmarks.drill import pair, troubles
 from benchmarks.drill.measures import MOMENTS
 
 TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
@@ -30,8 +29,9 @@ def write(folder: Path, facts: Mapping[str, Any]) -> None:
     """Everything; the folder is made when it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
     plot(folder, facts["faults"])
-    (folder / "facts.json").write_text(json.dumps(facts, indent=2, sort_keys=True), encoding="utf-8")
-    text = TEMPLATES.get_template("page.html.j2").render(facts=facts, moments=MOMENTS, pair=pair)
+    text = TEMPLATES.get_template("page.html.j2").render(
+        facts=facts, moments=MOMENTS, pair=pair, troubles=troubles(facts)
+    )
     (folder / "index.html").write_text(text, encoding="utf-8")
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
 
 from benchmarks.client.record import Sent
 from benchmarks.drill.faults import FAULTS
 from benchmarks.drill.house import Running
 from benchmarks.drill.measures import Repeat
 from benchmarks.drill.rounds import clear
+from benchmarks.drill.sittings import Drill
 from benchmarks.drill.stage import Stage, Theatre
 from benchmarks.drill.watcher import Watcher
 from benchmarks.reliability import faulty
@@ -21,32 +25,29 @@ from records import utc_now
 from stores.ledger import audit
 
 SCOPES = ("predict", "feedback", "read", "replay")
-BACK = timedelta(days=60)  # to the event time of the first repeat; each has two hours of its own
+BACK = timedelta(days=60)  # to the event time of a sitting's first repeat
+HOURS = timedelta(hours=2)  # of event time that each has of its own
 ATTEMPTS = 10  # at bringing the plan back, while the guard writes too
 
 
-def play(
-    running: Running, names: Sequence[str], repeats: int, per_second: float, tell: Callable[[Repeat], None]
-) -> dict[str, list[Repeat]]:
-    """Every repeat of every fault, by fault; `tell` hears of each as it ends.
+def play(running: Running, drill: Drill, tell: Callable[[Repeat], None]) -> None:
+    """Every repeat that a drill still lacks; `tell` hears of each as it ends.
 
     Raises:
-        TamperError: when the audit log does not verify at the end.
+        TamperError: when the audit log does not verify after a repeat.
         StackError: when the house cannot be brought back to good.
     """
-    played: dict[str, list[Repeat]] = {name: [] for name in names}
     first = datetime.now(UTC).replace(minute=10, second=0, microsecond=0) - BACK
     with Watcher(running.house.url) as watcher:
         key = running.house.key(*SCOPES)
-        theatre = Theatre(running, watcher, oracle_of(running.house), per_second, key)
-        for name in names:
-            for number in range(1, repeats + 1):
-                hour = 2 * sum(len(one) for one in played.values())
-                stage = Stage(theatre, name, number, first + timedelta(hours=hour))
-                played[name].append(_played(stage))
-                tell(played[name][-1])
-        audit.verify(running.house.ledgers["reader"])
-    return played
+        theatre = Theatre(running, watcher, oracle_of(running.house), drill.asked.per_second, key)
+        for at, (name, number) in enumerate(drill.left()):
+            drill.begins(name, number)
+            began = time.monotonic()
+            repeat = _played(Stage(theatre, name, number, first + at * HOURS))
+            audit.verify(running.house.ledgers["reader"])
+            drill.ended(replace(repeat, seconds=time.monotonic() - began))
+            tell(repeat)
 
 
 def _played(stage: Stage) -> Repeat:

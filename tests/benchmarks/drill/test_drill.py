@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import drill
+from benchmarks.drill import sittings
 from errors import UsageError
 
 SHORT = ("errors", "corrupt_artifact", "killed_leader")
@@ -15,7 +16,9 @@ SHORT = ("errors", "corrupt_artifact", "killed_leader")
 @pytest.mark.slow
 @pytest.mark.stack
 def test_releases_take_themselves_back(tmp_path: Path) -> None:
-    facts = drill.drill(SHORT, 1, 40.0, flows=False)
+    found = sittings.new(tmp_path, drill.asked(SHORT, 1, 40.0, flows=False))
+    drill.drill(found)
+    facts = found.facts()
     assert [said for one in facts["faults"].values() for said in one["exceeded"]] == []
     for name in SHORT:
         one = facts["faults"][name]
@@ -26,7 +29,7 @@ def test_releases_take_themselves_back(tmp_path: Path) -> None:
 
 def test_faults_of_prefect_need_it() -> None:
     with pytest.raises(UsageError, match="null_surge"):
-        drill.drill(["errors", "null_surge"], 1, 40.0, flows=False)
+        drill.asked(["errors", "null_surge"], flows=False)
 
 
 def test_a_fault_nobody_knows_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
