@@ -13,7 +13,7 @@ from pathlib import Path
 
 from errors import LedgerError
 from records import ReplicaState, Trip
-from serving.counting import count
+from serving.counting import Tally, count
 from serving.metrics import Metrics
 from stores.ledger import counters
 from stores.ledger.engine import Ledger
@@ -46,8 +46,8 @@ class Link:
 class Reporter:
     """Takes what is to be told and tells it."""
 
-    def __init__(self, link: Link, journal: Path, metrics: Metrics) -> None:
-        self._link, self._journal, self._metrics = link, journal, metrics
+    def __init__(self, link: Link, journal: Path, tally: Tally, metrics: Metrics) -> None:
+        self._link, self._journal, self._tally, self._metrics = link, journal, tally, metrics
         self._trips: deque[Trip] = deque(maxlen=WAITING_TRIPS)
         self._states: dict[str, ReplicaState] = {}  # the newest of each model
         self._replica = ""  # that said something
@@ -91,7 +91,7 @@ class Reporter:
                 counters.report_replica(ledger, state, state.replica)
                 if self._states.get(model) is state:
                     del self._states[model]
-            bad = count(ledger, self._journal)
+            bad = count(ledger, self._journal, self._tally)
         except (LedgerError, OSError) as error:
             self._away = True
             log.warning("not told yet: %s", error)

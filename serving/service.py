@@ -17,6 +17,7 @@ from models import contract
 from records import utc_now
 from serving.admission import Door
 from serving.cache import Cache
+from serving.counting import Tally
 from serving.desk import Desk
 from serving.follow import Follower
 from serving.house import House
@@ -48,16 +49,17 @@ class Service:
         vault = Vault.open(settings.home, "serving", settings.kms_key_uri)
         self.link = Link(settings.ledger_url, settings.demo)
         self._look_at_ledger()
-        folder = settings.home / "journal" / settings.replica
+        folder, tally = settings.home / "journal" / settings.replica, Tally()
         journal = Journal(
             folder,
             segment_bytes=limits.segment_bytes,
             fsync_seconds=limits.fsync_seconds,
             segment_seconds=limits.segment_seconds,
             reserve_bytes=limits.journal_reserve_bytes,
+            wrote=tally.wrote,
         )
         self.house = House(settings, limits, journal, vault)
-        self.reporter = Reporter(self.link, folder, self.house.metrics)
+        self.reporter = Reporter(self.link, folder, tally, self.house.metrics)
         self.ring = Ring(path_of(settings))
         self._off = frozenset(config.models) - frozenset(config.enabled)
         self.desks: dict[str, Desk] = {}

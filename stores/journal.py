@@ -15,7 +15,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from errors import StackError
@@ -25,6 +25,7 @@ from stores.segments import OPEN, SEALED, Entry, Place, at, line_of, segments
 log = logging.getLogger(__name__)
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 RESERVE = ".reserve"
+Wrote = Callable[[Sequence[Entry], int, int, int], None]
 
 
 class Journal:
@@ -36,6 +37,7 @@ class Journal:
         segment_seconds: and one that was begun so long ago, if there is anything in it.
         fsync_seconds: the longest time a written line is not yet on the disk.
         reserve_bytes: of room that is held back for when the disk is full.
+        wrote: told of entries once they are written, in their order: the entries, their segment's number, where they begin and end in it.
 
     Raises:
         StackError: when another process writes there.
@@ -49,12 +51,14 @@ class Journal:
         fsync_seconds: float,
         segment_seconds: float = math.inf,
         reserve_bytes: int = 0,
+        wrote: Wrote = lambda *_: None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder = folder
         self.bytes_written = self._bytes_synced = 0
         self.fsync_failures = 0
         self._segment_bytes, self._segment_seconds, self._fsync_seconds = segment_bytes, segment_seconds, fsync_seconds
+        self._wrote = wrote
         self._owner = _owned(folder)
         _seal_leftovers(folder)
         old = segments(folder)
@@ -86,6 +90,7 @@ class Journal:
                     raise
                 number, offset = self._put(data)
             self._full = False
+            self._wrote(entries, number, offset, offset + len(data))
         places = []
         for line in written:
             places.append(Place(number, offset, len(line)))

@@ -1,18 +1,23 @@
 """Counters from the journal: each line once, whatever dies or is away in between."""
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import hypothesis
+import hypothesis.strategies as st
 import pytest
 from msgspec.structs import replace
 
 from errors import LedgerUnavailable
 from records import Counter
-from serving.counting import Mark, count, fold
+from serving import counting
+from serving.counting import Mark, Tally, count, fold
 from stores.journal import Journal
 from stores.ledger import counters
 from stores.ledger.engine import Ledger
-from stores.segments import Entry, line_of, segments
+from stores.segments import Entry, content, line_of, segments
 from tests.stores.test_journal import NOW, answer, feedback
 
 
@@ -130,6 +135,102 @@ def test_a_journal_that_was_replaced_is_counted_anew(tmp_path: Path, ledger: Led
     writer.append(answer(1, salt="s"))
     count(ledger, tmp_path / "one")
     assert totals(ledger) == {("champion", 1): (1, 0, 0, 0)}
+    writer.close()
+
+
+DEEDS = st.lists(
+    st.sampled_from(["answer", "failed", "pair", "feedback", "count", "count", "ledger away", "lost commit", "restart"]),
+    min_size=1, max_size=40,
+)  # fmt: skip
+
+
+def entry(deed: str, serial: int) -> Entry:
+    if deed == "failed":
+        return answer(serial, salt="s", arm="rules", version=0, override="error", failed_arm="canary", failed_version=2)
+    if deed == "pair":
+        return PAIR
+    return feedback(serial) if deed == "feedback" else answer(serial, salt="s")
+
+
+@hypothesis.given(deeds=DEEDS, segment_bytes=st.sampled_from([300, 1500, 1 << 20]))
+@hypothesis.settings(max_examples=25, deadline=None)
+def test_what_was_folded_while_it_was_written_is_what_reading_it_back_gives(
+    deeds: list[str], segment_bytes: int
+) -> None:
+    """Whatever comes in between: restarts, a ledger that fails before its commit, one whose commit nobody heard of."""
+    with tempfile.TemporaryDirectory() as made, pytest.MonkeyPatch.context() as patch:
+        folder, ledger = Path(made) / "one", Ledger.open(f"sqlite:///{made}/ledger.db", "serving")
+        tally = Tally()
+        writer = Journal(folder, segment_bytes=segment_bytes, fsync_seconds=60, wrote=tally.wrote)
+        for serial, deed in enumerate(deeds):
+            if deed == "count":
+                count(ledger, folder, tally)
+            elif deed == "restart":
+                writer.close()
+                tally = Tally()
+                writer = Journal(folder, segment_bytes=segment_bytes, fsync_seconds=60, wrote=tally.wrote)
+            elif deed in {"ledger away", "lost commit"}:
+                patch.setattr(counters, "add", failing(counters.add, after=deed == "lost commit"))
+                with suppress(LedgerUnavailable):
+                    count(ledger, folder, tally)
+                patch.undo()
+            else:
+                writer.append(entry(deed, serial))
+        writer.close()
+        count(ledger, folder, tally)
+        written = [line for one in segments(folder) for line in one.path.read_bytes().splitlines(keepends=True)]
+        asked = ("arm", "version", "bucket", "answers", "errors", "matured", "total", "cross")
+        assert [
+            tuple(getattr(row, name) for name in asked) for row in counters.totals(ledger, "recommendation", "s")
+        ] == sorted(tuple(getattr(row, name) for name in asked) for row in fold(written)[0])
+        ledger.close()
+
+
+def failing(add: Callable[..., None], *, after: bool) -> Callable[..., None]:
+    """`counters.add` of a ledger that goes away before its commit, or right after it."""
+
+    def instead(*given: object, **named: object) -> None:
+        if after:
+            add(*given, **named)
+        raise LedgerUnavailable("the ledger", got="gone")
+
+    return instead
+
+
+def test_what_is_written_while_the_journal_is_read_back_counts_once(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, tally = tmp_path / "one", Tally()
+    writer = Journal(folder, segment_bytes=1 << 20, fsync_seconds=60, wrote=tally.wrote)
+    writer.append(answer(0, salt="s"))
+
+    def meanwhile(path: Path, *where: int) -> bytes:
+        writer.append(answer(1, salt="s"))
+        return content(path, *where)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(counting, "content", meanwhile)
+        count(ledger, folder, tally)
+    assert totals(ledger) == {("champion", 1): (1, 0, 0, 0)}
+    for _ in range(2):
+        count(ledger, folder, tally)
+        assert totals(ledger) == {("champion", 1): (2, 0, 0, 0)}
+    writer.close()
+
+
+def test_nothing_is_read_back_while_the_fold_begins_at_the_watermark(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, tally = tmp_path / "one", Tally()
+    writer = Journal(folder, segment_bytes=2000, fsync_seconds=60, wrote=tally.wrote)
+    writer.append(answer(0, salt="s"))
+    count(ledger, folder, tally)  # where a replica begins: everything that stands there
+    monkeypatch.setattr(counting, "segments", lambda _: pytest.fail("the journal was read"))
+    for serial in range(1, 30):  # over several segments
+        writer.append(answer(serial, salt="s"), PAIR)
+        count(ledger, folder, tally)
+        count(ledger, folder, tally)
+    assert totals(ledger) == {("champion", 1): (30, 0, 0, 0), ("canary", 2): (0, 0, 0, 29)}
     writer.close()
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from errors import LedgerUnavailable
 from records import ReplicaState, Trip
+from serving.counting import Tally
 from serving.metrics import Metrics
 from serving.reporter import Link, Reporter
 from stores.ledger import counters
@@ -38,7 +39,7 @@ def test_a_link_makes_nothing(tmp_path: Path, link: Link) -> None:
 
 
 def test_what_could_not_be_told_is_told_later_and_once(tmp_path: Path, link: Link) -> None:
-    reporter = Reporter(link, tmp_path / "journal" / "one", Metrics())
+    reporter = Reporter(link, tmp_path / "journal" / "one", Tally(), Metrics())
     for number in range(3):
         reporter.trip(trip(number))
         reporter.state(state(number))
@@ -54,7 +55,7 @@ def test_what_could_not_be_told_is_told_later_and_once(tmp_path: Path, link: Lin
 
 
 def test_what_waits_is_bounded(tmp_path: Path, link: Link) -> None:
-    reporter = Reporter(link, tmp_path / "journal" / "one", Metrics())
+    reporter = Reporter(link, tmp_path / "journal" / "one", Tally(), Metrics())
     for number in range(1500):
         reporter.trip(trip(number))
     assert len(reporter._trips) == 1000
