@@ -22,6 +22,8 @@ from benchmarks import Facts
 from configs.load import settings
 from errors import StackError
 
+CALM = ("floor", "bare")  # peers that half load is compared with: no work at all, and the model's alone
+
 
 def main(argv: Sequence[str]) -> None:
     """All peers, or those named; `none` for the service alone."""
@@ -73,12 +75,12 @@ def measure(chosen: argparse.Namespace) -> Facts:
             ]
             titles = {name: one.title for name, one in running.items()}
             facts |= {"servers": race.medians(laps), "titles": titles, "versions": versions, "not_run": failed}
-            for name in list(running)[1:]:
+            for name in [one for one in running if one not in {servers.OURS, *CALM}]:
                 running.pop(name).end()
             if chosen.upkeep:
-                most = race.lap(running[servers.OURS], 1, race.rows(1), chosen.seconds).per_second
-                facts["half"] = upkeep.half(running[servers.OURS], most)
-                facts["release"] = upkeep.reload(running[servers.OURS], site)
+                ours = running[servers.OURS]
+                facts["half"] = upkeep.half([*running.values()], ours, chosen.rounds, chosen.seconds)
+                facts["release"] = upkeep.releases(ours, site, chosen.rounds)
         finally:
             for one in running.values():
                 one.end()

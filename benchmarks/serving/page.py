@@ -18,15 +18,12 @@ def show(facts: Facts) -> None:
     for name, error in facts["not_run"].items():
         console.print(f"not run: {name}: {error}", markup=False, soft_wrap=True)
     if half := facts.get("half"):
-        console.print(
-            f"half of saturation ({half['per_second']:.0f}/s): p50 {half['p50_ms']:.1f} ms, p99 {half['p99_ms']:.1f} ms, "
-            f"failed {sum(half['failed'].values())}"
-        )
+        console.print(_half(half))
     if release := facts.get("release"):
         console.print(
-            f"a release while asked: {release['answered_during']} answers in {release['seconds']:.1f} s, failed "
-            f"{sum(release['failed'].values())}, p99 {release['p99_before_ms']:.1f} ms before, "
-            f"{release['p99_during_ms']:.1f} ms during; a version more in memory {release['memory_bytes'] / 2**20:.1f} MB, "
+            f"{release['releases']} releases while asked: {release['answered_during']:.0f} answers in {release['seconds']:.1f} s, failed "
+            f"{release['failed']}, p99 {release['p99_before_ms']:.1f} ms before, {release['p99_during_ms']:.1f} ms during, "
+            f"{release['times']:.1f} times; a version more in memory {release['memory_bytes'] / 2**20:.1f} MB, "
             f"its own text {release['model_bytes'] / 2**20:.1f} MB"
         )
     for rows, parts in facts.get("profile", {}).items():
@@ -49,6 +46,17 @@ def _servers(facts: Facts, count: int) -> Table:
         title = facts["titles"][line["name"]]
         figures = [f"{line['cpu_us']:.0f}", f"{line['times']:.2f}", f"{line['per_second']:.0f}"]
         table.add_row(title, *figures, f"{line['p50_ms']:.1f}", f"{line['p99_ms']:.1f}", str(line["failed"]))
+    return table
+
+
+def _half(half: Facts) -> Table:
+    table = Table(
+        title=f"At half of what ours can take, {half['per_second']:.0f} requests a second", title_justify="left"
+    )
+    for name in ("", "p50 ms", "p99 ms", "failed"):
+        table.add_column(name, justify="right" if name else "left")
+    for title, one in half["servers"].items():
+        table.add_row(title, f"{one['p50_ms']:.1f}", f"{one['p99_ms']:.1f}", str(one["failed"]))
     return table
 
 
