@@ -81,7 +81,7 @@ class Seen:
 
     plan: ReleasePlan
     counters: tuple[Counter, ...]  # of the plan's salt; by hour where the arms are split
-    trips: tuple[Trip, ...]  # of the model since the rollout began
+    trips: tuple[Trip, ...]  # of the model since the rollout began; by the clocks of the replicas perhaps before
     confirmed: bool  # every living replica serves this revision, and there is one
     ratio_from: tuple[Counter, ...] | None  # the counters a while after that; None: the sample ratio is not checked
     at: datetime
@@ -149,12 +149,8 @@ def beside(case: Case, kind: Literal["errors", "late"]) -> tuple[int, int]:
 
 def trips_of(seen: Seen, arm: Arm) -> list[Trip]:
     """The trips of this arm since its rollout began, oldest first."""
-    since = seen.plan.rollout_started_at
-    return [
-        trip
-        for trip in sorted(seen.trips, key=lambda trip: trip.at)
-        if arm.artifact is not None and trip.artifact == arm.artifact.content and (since is None or trip.at >= since)
-    ]
+    content = arm.artifact.content if arm.artifact is not None else None
+    return sorted((trip for trip in seen.trips if trip.artifact == content), key=lambda trip: trip.at)
 
 
 def _remember(

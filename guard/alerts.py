@@ -27,6 +27,7 @@ NEXT = {
     "both_bad": "Both arms fail alike, so it is not the release: look at hosts and inputs. Once mended, `grownet release restore` by vote.",
 }  # fmt: skip
 Standing = Literal["champion", "control", "previous"]  # arms that are not under judgement
+Part = Literal["ballot", "rollout"]  # of what the guard does about a model
 OWNED_BY_DEPLOY = {"refused_artifact", "errors", "late", "both_bad"}
 
 
@@ -218,19 +219,22 @@ def ballot_void(ballot: Ballot, why: str, defaults: Defaults, at: datetime) -> O
     )
 
 
-def guard_failing(model: str, error: str, defaults: Defaults, at: datetime) -> OutboxEvent:
-    """The guard cannot judge one model; the others are watched as before."""
+def guard_failing(model: str, part: Part, error: str, defaults: Defaults, at: datetime) -> OutboxEvent:
+    """The guard cannot judge one model, or not close its ballot; the others are watched as before."""
+    ballot = part == "ballot"
     return alert(
-        key=[model, error, at.isoformat()],
-        level="critical",
+        key=[model, part, error, at.isoformat()],
+        level="warning" if ballot else "critical",
         model=model,
-        title="the guard cannot watch this model",
+        title=f"the guard cannot watch {'the ballot of ' if ballot else ''}this model",
         body=AlertBody(
             what=error,
             evidence={},
-            done="nothing; other models are watched as before",
+            done=f"nothing; {'its rollout and ' if ballot else ''}other models are watched as before",
             owner=defaults.owners.monitor,
-            next="Mend the cause; until then nothing is advanced or taken back. `grownet release hold` or `fallback` are there.",
+            next="Find out who wrote it: `grownet audit verify`. Until then the ballot does not expire by itself."
+            if ballot
+            else "Mend the cause; until then nothing is advanced or taken back. `grownet release hold` or `fallback` are there.",
             link=_command(model),
         ),
         at=at,

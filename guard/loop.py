@@ -20,6 +20,7 @@ from checks.judge import judge, memory_of, state_of
 from configs.schema import Config, Settings
 from errors import GrownetError, LedgerUnavailable, RevisionConflict
 from guard import alerts
+from guard.alerts import Part
 from guard.decide import canary_fell, decide
 from guard.expiry import asked_besides, close_dead
 from guard.lease import Leadership
@@ -42,6 +43,7 @@ class Guard:
     def __init__(self, ledger: Ledger, signer: Signer, config: Config, leadership: Leadership) -> None:
         self._ledger, self._signer, self._config, self._leadership = ledger, signer, config, leadership
         self._watches: dict[str, Watch] = {}
+        self._failing: dict[tuple[str, Part], str] = {}  # what a part of a model's last tick failed with
         self.leads = False
 
     def tick(self) -> None:
@@ -57,28 +59,31 @@ class Guard:
             return
         hand = Hand(self._ledger, self._signer, self._config.defaults, epoch)
         for model in [*self._config.models, *asked_besides(self._ledger, self._config.models)]:
-            self._guarded(hand, model)
+            self._guarded(hand, model, "ballot", close_dead)
+            self._guarded(hand, model, "rollout", self._watched)
 
-    def _guarded(self, hand: Hand, model: str) -> None:
-        """One model; whatever goes wrong with it is told once and does not reach the next."""
+    def _guarded(self, hand: Hand, model: str, part: Part, work: Callable[[Hand, Watch], None]) -> None:
+        """A part of one model's tick; whatever goes wrong with it is told once and does not reach the next: a ballot that
+        nobody can read keeps no canary in production."""
         try:
-            if model not in self._watches:
-                self._watches[model] = restored(self._ledger, model)
-            watch = self._watches[model]
-            self._watched(hand, watch)
+            work(hand, self._watch(model))
         except LedgerUnavailable:
             raise
         except RevisionConflict as conflict:
             self._leadership.refused(conflict)
         except Exception as error:  # noqa: BLE001 - one bad model must not disarm the others
-            self._failed(hand, model, error)
+            self._failed(hand, model, part, error)
         else:
-            if watch.failing:
-                log.info("%s: watched again", model)
-                watch.failing = ""
+            if self._failing.pop((model, part), ""):
+                log.info("%s: watched again%s", model, " (ballot)" if part == "ballot" else "")
+
+    def _watch(self, model: str) -> Watch:
+        """What is remembered of a model; until all of it is there, nothing is done from memory."""
+        if model not in self._watches:
+            self._watches[model] = restored(self._ledger, model)
+        return self._watches[model]
 
     def _watched(self, hand: Hand, watch: Watch) -> None:
-        close_dead(hand, watch)
         if watch.model not in self._config.enabled:
             return  # only asked about, or switched off: no replica serves it, and what its plan says waits
         # a silent replica may still serve what it last said, until it drops its canary by itself
@@ -101,13 +106,12 @@ class Guard:
         fell = (verdict.arm, verdict.action, state_of(verdict)) == ("canary", "rollback", "kpi_drop")
         return canary_fell(hand, watch, view, verdict, self._config) if fell else None
 
-    def _failed(self, hand: Hand, model: str, error: Exception) -> None:
+    def _failed(self, hand: Hand, model: str, part: Part, error: Exception) -> None:
         said = str(error) if isinstance(error, GrownetError) else f"{type(error).__name__}: {error}"
-        watch = self._watches.setdefault(model, Watch(model))
-        if watch.failing != said:
-            log.error("%s: %s", model, said, exc_info=None if isinstance(error, GrownetError) else error)
-            hand.tell([alerts.guard_failing(model, said, hand.defaults, utc_now())])
-            watch.failing = said
+        if self._failing.get((model, part)) != said:
+            log.error("%s: %s: %s", model, part, said, exc_info=None if isinstance(error, GrownetError) else error)
+            hand.tell([alerts.guard_failing(model, part, said, hand.defaults, utc_now())])
+            self._failing[model, part] = said
 
 
 def run(settings: Settings, config: Config, stop: threading.Event) -> None:

@@ -41,7 +41,7 @@ def arm_trips(hand: Hand, watch: Watch, view: View) -> None:
     arms = {"previous": plan.previous, "control": plan.control, "champion": plan.champion}
     roles = {arm.artifact.content: role for role, arm in arms.items() if arm is not None and arm.artifact is not None}
     for trip in view.seen.trips:
-        if trip.artifact in roles and trip.at >= plan.created_at:
+        if trip.artifact in roles and trip.revision >= plan.revision:  # one of before is forgotten there as well
             tell_once(hand, watch, alerts.arm_refused(plan, roles[trip.artifact], trip, hand.defaults, view.seen.at))
 
 

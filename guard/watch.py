@@ -5,21 +5,26 @@ A guard that starts anew takes the judge's memory from the newest verdict; the s
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+import msgspec
 
 from checks import tallies
 from checks.case import Memory, Seen
 from checks.judge import memory_of
 from guard.history import History, Spans, Told
-from records import Counter, GuardVerdict, ReleasePlan, ReplicaState
+from records import Counter, GuardVerdict, ReleasePlan, ReplicaState, Trip
 from stores.ledger import counters, plans, rulings, verdicts
 from stores.ledger.engine import Ledger
 from stores.ledger.signing import Ring
 
+log = logging.getLogger("grownet.guard")
 SLOW_SECONDS = 2.0  # a read of the counters that takes longer, as after months of control,
 READ_SHARE = 4.0  # is done again only after so many times as long as it took
+CLOCKS_APART = timedelta(hours=1)  # at most, of the hosts that write plans and those that serve
 SETTLE_SECONDS = 10.0  # after all replicas followed, until the sample ratio counts: answers under way are counted late
 
 
@@ -31,13 +36,13 @@ class Watch:
     memory: Memory | None = None
     saved: GuardVerdict | None = None  # the newest verdict in the ledger
     said: set[str] = field(default_factory=set)  # ids of alerts raised, to save the ledger the asking
-    failing: str = ""  # what the last tick of this model failed with
     confirmed_since: datetime | None = None
     confirmed_for: tuple[str, int, int] = ("", 0, 0)  # salt, step, revision
     ratio_from: tuple[Counter, ...] | None = None
     rows: tuple[Counter, ...] = ()  # the counters as last read,
     rows_of: tuple[str, int] = ("", 0)  # for this salt and revision,
     rows_until: float = 0.0  # and not read again before (monotonic)
+    began: tuple[int, int] = (0, 0)  # of a revision: the one that began its rollout
     history: History = field(default_factory=History)  # of the decision table's rulings
     told: Told = field(default_factory=Told)  # what the monitors found, as last read
     spans: tuple[int, Spans] | None = None  # of a revision: since when what it says holds
@@ -58,9 +63,17 @@ class View:
 
 
 def restored(ledger: Ledger, model: str) -> Watch:
-    """The watch of a guard that starts: it goes on where the newest verdict and the newest rulings end."""
-    found = verdicts.verdicts(ledger, model)
-    watch = Watch(model, memory_of(found[-1]), found[-1]) if found else Watch(model)
+    """The watch of a guard that starts: it goes on where the newest verdict and the newest rulings end.
+
+    A verdict of another release of this software may hold another memory: the step is counted anew then. Rulings have to be
+    read, or people might be overruled.
+    """
+    watch = Watch(model)
+    try:
+        if (found := verdicts.newest(ledger, model)) is not None:
+            watch.memory, watch.saved = memory_of(found), found
+    except msgspec.DecodeError as error:
+        log.warning("%s: the newest verdict cannot be read, its step is counted anew: %s", model, error)
     for ruling in rulings.rulings(ledger, model):
         watch.history.add(ruling)
     return watch
@@ -81,9 +94,9 @@ def look(ledger: Ledger, ring: Ring, watch: Watch, at: datetime, alive_seconds: 
     rows = _counted(ledger, watch, plan)
     confirmed = confirms(plan, living)
     _settle(watch, plan, rows, confirmed, at)
-    trips = tuple(counters.trips(ledger, watch.model, since=plan.rollout_started_at or plan.created_at))
     lost = tuple(state for state in states if state not in living)
-    return View(Seen(plan, rows, trips, confirmed, watch.ratio_from, at), living, len(states), lost)
+    seen = Seen(plan, rows, _trips(ledger, watch, plan), confirmed, watch.ratio_from, at)
+    return View(seen, living, len(states), lost)
 
 
 def confirms(plan: ReleasePlan, living: tuple[ReplicaState, ...]) -> bool:
@@ -98,6 +111,25 @@ def wrong_arms(plan: ReleasePlan, state: ReplicaState) -> list[str]:
     arms = {"champion": plan.champion, "canary": plan.canary, "control": plan.control}
     wanted = {name: arm.artifact.content for name, arm in arms.items() if arm is not None and arm.artifact is not None}
     return [name for name, content in wanted.items() if state.loaded.get(name) != content]
+
+
+def _trips(ledger: Ledger, watch: Watch, plan: ReleasePlan) -> tuple[Trip, ...]:
+    """Those since the rollout began, or without one since the plan: by revision, as clocks of hosts lie apart."""
+    since = plan.rollout_started_at or plan.created_at
+    if watch.began[0] != plan.revision:
+        watch.began = plan.revision, _began(ledger, plan)
+    found = counters.trips(ledger, watch.model, since=since - CLOCKS_APART)
+    return tuple(trip for trip in found if trip.at >= since or trip.revision >= watch.began[1])
+
+
+def _began(ledger: Ledger, plan: ReleasePlan) -> int:
+    """The revision that began the running rollout; the plan's own where none runs."""
+    began = plan.revision
+    for before in reversed(plans.history(ledger, plan.model)):
+        if plan.rollout_started_at is None or before.plan.rollout_started_at != plan.rollout_started_at:
+            break
+        began = min(began, before.plan.revision)
+    return began
 
 
 def _counted(ledger: Ledger, watch: Watch, plan: ReleasePlan) -> tuple[Counter, ...]:

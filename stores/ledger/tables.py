@@ -188,8 +188,9 @@ batches = sa.Table(
     sa.UniqueConstraint("table_name", "position"),
 )
 verdicts = sa.Table(
-    "verdicts", metadata, _text("id", primary_key=True), _text("model", index=True), _moment("at"), _text("payload")
+    "verdicts", metadata, _text("id", primary_key=True), _text("model"), _moment("at"), _text("payload")
 )
+sa.Index("verdicts_of_a_model", verdicts.c.model, verdicts.c.at)  # a guard that takes over asks for the newest of many
 findings = sa.Table(
     "findings",
     metadata,

@@ -9,7 +9,9 @@ from msgspec.structs import replace
 from checks import plans as moves
 from records import utc_now
 from stores.ledger import ballots
-from tests.guard.town import Town
+from tests.checks.traffic import live
+from tests.guard.test_loop import raw
+from tests.guard.town import Town, ticks
 from tests.stores.ledger.world import MODEL, NOON, ROLES, arm, subject
 
 
@@ -71,3 +73,16 @@ def test_ballots_about_what_is_no_configured_model_expire_too(town: Town) -> Non
     town.guard().tick()
     assert {ballots.ballot(town.release, one.id).status for one in asked} == {"expired"}
     assert ballots.ballot(town.release, running.id).status == "open"
+
+
+def test_a_ballot_that_nobody_can_read_keeps_no_canary(two: Town) -> None:
+    """Always armed, also during a ballot."""
+    two.begin(3)
+    guard = two.guard()
+    ticks(guard, two)
+    raw(two, "INSERT INTO ballots VALUES ('broken', ?, 'open', NULL, '', 'no json')", MODEL)
+    two.count(live("salt-3", "canary", 3, 100, errors=60))
+    ticks(guard, two)
+    assert two.plan().canary is None
+    [told] = [alert for alert in two.alerts() if "ballot" in alert.title]
+    assert (told.level, told.title) == ("warning", "the guard cannot watch the ballot of this model")
