@@ -18,6 +18,7 @@ from errors import StackError
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS, STOP_SECONDS = 60.0, 30.0
+PATIENT_SECONDS = 30.0  # a busy machine is no reason to give up
 LOOK_SECONDS = 0.02
 
 
@@ -73,7 +74,7 @@ class Server:
     def revision(self, number: int) -> None:
         """Waits until this revision answers."""
         name = self.stand.lesson.model
-        wait_for(lambda: self.http.get("/readyz").json()["revisions"][name] == number, 10)
+        wait_for(lambda: self.http.get("/readyz").json()["revisions"][name] == number)
 
     def ask(self, key: str, body: Any, path: str = "predict", **headers: str) -> httpx.Response:
         return self.http.post(
@@ -88,7 +89,7 @@ class Server:
         return self.process.wait(timeout=STOP_SECONDS)
 
 
-def wait_for(true: Callable[[], Any], seconds: float = 10.0) -> None:
+def wait_for(true: Callable[[], Any], seconds: float = PATIENT_SECONDS) -> None:
     """Polls until it is so. Raises StackError after `seconds`."""
     deadline = time.monotonic() + seconds
     while not true():

@@ -62,7 +62,7 @@ def endpoints() -> Iterator[Mailbox]:
     web = ThreadingHTTPServer(("127.0.0.1", 0), _handler(box))
     web.daemon_threads = True
     threading.Thread(target=web.serve_forever, name="slack", daemon=True).start()
-    mail = Controller(_Mails(box), hostname="127.0.0.1", port=_free_port())
+    mail = Controller(_Mails(box), hostname="127.0.0.1", port=_free_port(), ready_timeout=60)
     mail.start()
     box.slack_url = f"http://127.0.0.1:{web.server_port}/services/demo"
     box.smtp_url = f"smtp://127.0.0.1:{mail.port}"

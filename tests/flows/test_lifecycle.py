@@ -14,13 +14,13 @@ from msgspec.structs import replace
 from guard import news
 from guard.outbox import Courier
 from records import Candidate, OutboxEvent, utc_now
-from stack.ports import free_port
 from stack.processes import Stack
 from stack.up import deploy, pipeline_version
 from stores import notify
 from stores.ledger import ballots, evidence, outbox
 from stores.registry import Registry
 from tasks import retrain, runs
+from tests.ports import free_port
 from tests.stores.ledger.world import ruling
 from tests.tasks.school import NAME, School, orders
 

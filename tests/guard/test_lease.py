@@ -11,6 +11,7 @@ import pytest
 from errors import RevisionConflict
 from guard.lease import Leadership
 from stores.ledger import ballots, leases, verdicts
+from tests.guard.test_loop import until
 from tests.guard.town import Town
 from tests.stores.ledger.test_verdicts import DROP
 from tests.stores.ledger.world import MODEL, arm, subject
@@ -18,7 +19,7 @@ from tests.stores.ledger.world import MODEL, arm, subject
 
 def soon(ask: Callable[[], int | None]) -> int:
     """The first epoch that is given, asked until then."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     pause = threading.Event()
     while (epoch := ask()) is None:
         assert time.monotonic() < deadline
@@ -45,19 +46,18 @@ def test_a_lease_that_ran_out_is_taken_and_its_holder_stops(town: Town) -> None:
     second = soon(two.keep)
     assert second > first
     assert leases.renew(ledger, leases.GUARD, second, 60)
-    assert one.keep() is None
+    until(lambda: one.keep() is None)  # it asks each third of its lease
 
 
 def test_a_stand_by_leads_with_its_first_look_after_the_lease_ran_out(town: Town) -> None:
     """However long its own lease would be, of which it used to wait for a third."""
     ledger = town.ledgers["guard"]
-    one, two = Leadership(ledger, "one", 0.3), Leadership(ledger, "two", 600)
+    one, two = Leadership(ledger, "one", 600), Leadership(ledger, "two", 600)
     first = one.keep()
     assert first is not None
     assert two.keep() is None
-    begun = time.monotonic()
-    assert soon(two.keep) == first + 1
-    assert time.monotonic() - begun < 5
+    assert leases.renew(ledger, leases.GUARD, first, 0.0)  # it runs out here and now
+    assert two.keep() == first + 1
 
 
 def test_a_refused_write_makes_it_ask_at_once(town: Town) -> None:

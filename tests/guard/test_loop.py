@@ -48,13 +48,13 @@ def running(chosen: Settings, house: Config) -> Iterator[threading.Thread]:
         yield thread
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
 
 def raw(town: Town, statement: str, *values: object) -> None:
     """Writes to the file past all roles, as a broken program would."""
-    connection = sqlite3.connect(town.folder / "ledger.db", isolation_level=None, timeout=10)
+    connection = sqlite3.connect(town.folder / "ledger.db", isolation_level=None, timeout=60)
     connection.execute(statement, values)
     connection.close()
 
@@ -214,7 +214,7 @@ def test_the_command_says_what_it_does_and_ends_on_a_signal(tmp_path: Path, end:
             lines.append(line)
             if "leading" in line:
                 process.send_signal(end)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()

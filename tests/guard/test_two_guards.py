@@ -59,7 +59,7 @@ class Process:
         for how in (signal.SIGCONT, signal.SIGKILL):
             if self.process.poll() is None:
                 self.send(how)
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 class Watch(list[Process]):
@@ -131,11 +131,12 @@ def test_a_leader_is_followed_within_the_lease_of_the_house(house: Watch) -> Non
 
 def _killed(watch: Watch, lease: float) -> None:
     """The canary begins to fail when nobody leads any more."""
-    town, leader, first = watch.town, watch.leader, watch.epoch
+    town = watch.town
     town.follow()
     until(lambda: town.verdicts() and town.verdicts()[-1].arm == "canary")  # it judges the rollout
+    leader, first = watch.leader, watch.epoch
     leader.send(signal.SIGKILL)
-    leader.process.wait(10)
+    leader.process.wait(60)
     killed = time.monotonic()
     town.follow()
     town.count(live("salt-3", "canary", 3, 100, errors=60))

@@ -30,7 +30,7 @@ from tests.serving.town import NAME, Town, wait_for
 
 CUSTOMERS = [str(number) for number in range(0, 60, 2)]  # of the town
 BOOM, HANG, NAN, SLOW = "boom", "hang", "nan", "slow"  # in a basket: what the hostile model does with it
-SLOW_SECONDS = 0.15
+SLOW_SECONDS = 0.25
 
 
 class Inside:

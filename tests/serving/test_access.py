@@ -31,6 +31,7 @@ def lines(share: float, *replies: tuple[Call | None, Sent], addresses: bool = Fa
     for one, reply in replies:
         log.note(SCOPE, "predict", one, reply, time.perf_counter())
     log.close()
+    wait_for(lambda: not log.alive)
     os.close(into)
     with os.fdopen(out) as read:
         return [json.loads(line) for line in read]

@@ -19,7 +19,7 @@ LIMITS = {
     "header_seconds": 1.5, "body_seconds": 1.5, "request_seconds": 3, "idle_seconds": 2, "header_bytes": 4096,
     "max_connections": 12, "max_pipelined": 4, "max_body_bytes": 20_000,
 }  # fmt: skip
-PATIENCE = 8.0
+PATIENCE = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +128,8 @@ def test_a_body_nobody_reads_any_more_holds_no_connection(strict: Server) -> Non
 
 def test_an_idle_connection_ends(strict: Server) -> None:
     with connected(strict) as client:
-        client.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
         begun = time.monotonic()
+        client.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
         assert heard(client).startswith(b"HTTP/1.1 200 ")
         assert 1.0 < time.monotonic() - begun < PATIENCE
 
@@ -186,17 +186,32 @@ def test_a_short_pipeline_is_answered_in_order_and_a_long_one_is_cut(strict: Ser
     assert shed(strict, "pipelined") >= 1
 
 
-def test_one_connection_too_many_is_told_to_come_back_and_far_too_many_are_cut(strict: Server) -> None:
-    wait_for(lambda: strict.http.get("/healthz").status_code == 200)
+def crowded(server: Server) -> tuple[bytes, bytes] | None:
+    """What one connection too many is told, and one far too many; None where the machine was so slow that the first were over."""
+    begun = time.monotonic()
     with ExitStack() as stack:
-        clients = [stack.enter_context(connected(strict)) for _ in range(20)]
+        clients = [stack.enter_context(connected(server)) for _ in range(20)]
         clients[-1].sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
         told = heard(clients[-1])
-        assert told.startswith(b"HTTP/1.1 503 ")
-        assert b"retry-after: 1" in told
-        assert b"too many connections" in told
-        more = [stack.enter_context(connected(strict)) for _ in range(20)]
-        assert heard(more[-1]) == b""
+        more = [stack.enter_context(connected(server)) for _ in range(20)]
+        cut = heard(more[-1])
+    return (told, cut) if time.monotonic() - begun < LIMITS["header_seconds"] else None
+
+
+def test_one_connection_too_many_is_told_to_come_back_and_far_too_many_are_cut(strict: Server) -> None:
+    wait_for(lambda: strict.http.get("/healthz").status_code == 200)
+    said: list[tuple[bytes, bytes]] = []
+
+    def heard_both() -> bool:
+        said.extend([told] if (told := crowded(strict)) else [])
+        return bool(said)
+
+    wait_for(heard_both)
+    [(too_many, far_too_many)] = said
+    assert too_many.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 1" in too_many
+    assert b"too many connections" in too_many
+    assert far_too_many == b""
     wait_for(lambda: strict.http.get("/healthz").status_code == 200)
     assert shed(strict, "connections") >= 1
     assert shed(strict, "connections_cut") >= 1

@@ -1,7 +1,7 @@
 """The desk: failures within a window drop an arm, once, until the next revision."""
 
-import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,11 +30,19 @@ def told() -> list[Trip]:
 
 
 @pytest.fixture
-def desk(told: list[Trip]) -> Iterator[Desk]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What time it is for the desk: it goes on when a test says so."""
+    now = [1000.0]
+    monkeypatch.setattr("serving.desk.time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+@pytest.fixture
+def desk(told: list[Trip], clock: list[float]) -> Iterator[Desk]:
     config = loading.load()
     limits = config.defaults.service.model_copy(update={"trip_errors": 3, "trip_window_seconds": 0.2})
     made = Desk(config.models[MODEL], limits, contract.find(MODEL), replica="one", tell=told.append)
-    made.show(plan(4), LOADED, frozenset(), time.monotonic())
+    made.show(plan(4), LOADED, frozenset(), clock[0])
     yield made
     made.close()
 
@@ -44,10 +52,11 @@ def canary(desk: Desk) -> Choice:
     return resolve(desk.view, "canary")
 
 
-def test_errors_within_the_window_drop_the_arm_once(desk: Desk, told: list[Trip]) -> None:
+def test_errors_within_the_window_drop_the_arm_once(desk: Desk, told: list[Trip], clock: list[float]) -> None:
     failing = canary(desk)
     for _ in range(7):
         desk.failed(failing, "ValueError: no")
+        clock[0] += 0.09
     assert [(trip.arm, trip.artifact, trip.kind, trip.revision) for trip in told] == [
         ("canary", content(V2), "dropped", 4)
     ]
@@ -55,20 +64,20 @@ def test_errors_within_the_window_drop_the_arm_once(desk: Desk, told: list[Trip]
     assert canary(desk)[::2] == ("champion", "tripped")
 
 
-def test_errors_far_apart_do_not(desk: Desk, told: list[Trip]) -> None:
+def test_errors_far_apart_do_not(desk: Desk, told: list[Trip], clock: list[float]) -> None:
     failing = canary(desk)
-    for _ in range(2):
+    for _ in range(4):
         desk.failed(failing, "no")
         desk.failed(failing, "no")
-        time.sleep(0.25)  # the window itself
+        clock[0] += 0.21  # the window is 0.2 s
     assert told == []
 
 
 def test_the_next_revision_gives_it_another_chance(desk: Desk, told: list[Trip]) -> None:
     desk.trip("canary", content(V2), "hangs")
-    desk.show(plan(4), LOADED, frozenset(), time.monotonic())
+    desk.show(plan(4), LOADED, frozenset(), 1000.0)
     assert canary(desk).arm == "champion"
-    desk.show(plan(5), LOADED, frozenset(), time.monotonic())
+    desk.show(plan(5), LOADED, frozenset(), 1000.0)
     assert canary(desk).arm == "canary"
     desk.trip("canary", content(V2), "hangs")
     assert [trip.revision for trip in told] == [4, 5]
@@ -103,7 +112,7 @@ def test_one_that_is_in_time_saves_no_other(desk: Desk, told: list[Trip]) -> Non
 
 
 def test_only_what_the_plan_names_stays(desk: Desk) -> None:
-    desk.show(plan(5), {**LOADED, "other": LOADED[content(V1)]}, frozenset({9}), time.monotonic())
+    desk.show(plan(5), {**LOADED, "other": LOADED[content(V1)]}, frozenset({9}), 1000.0)
     assert desk.view is not None
     assert set(desk.view.loaded) == set(LOADED)
     assert desk.view.rejected == {9}

@@ -135,7 +135,7 @@ def test_answers_of_before_a_restart_are_found_in_the_journal(town: Town) -> Non
         assert give(service, open_)[1]["counted"]
         assert give(service, open_)[1]["duplicate"]
         salt = town.plan().salt
-        wait_for(lambda: service.rows(salt)["control", 0].matured == 2)
+        wait_for(lambda: (row := service.rows(salt).get(("control", 0))) and row.matured == 2)
 
 
 def test_feedback_twice_at_once_counts_once(town: Town) -> None:

@@ -12,27 +12,26 @@ from stores.segments import segments
 from tests.serving.town import NAME, Server, Town, wait_for
 
 pytestmark = pytest.mark.stack
+HELD, ANEW = httpx.Limits(max_keepalive_connections=1), httpx.Limits(max_keepalive_connections=0)
 
 
 def test_a_replica_that_leaves_is_not_ready_first_and_loses_no_request(town: Town) -> None:
-    town.configure({"drain_lag_seconds": 2.0, "drain_idle_seconds": 5.0})
+    town.configure({"drain_lag_seconds": 3.0, "drain_idle_seconds": 10.0})
     server, key = Server(town).ready(), town.key()
     try:
         head = {"authorization": f"Bearer {key}"}
         wait_for(lambda: server.ask(key).status_code == 200)
-        idle = httpx.Client(base_url=server.url, timeout=10)
+        idle, probe = (httpx.Client(base_url=server.url, timeout=10, limits=limits) for limits in (HELD, ANEW))
         assert idle.get("/healthz").status_code == 200
         server.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: httpx.get(f"{server.url}/readyz", timeout=10).status_code == 503)
-        late = httpx.post(
-            f"{server.url}/{NAME}/predict", json={}, headers=head, timeout=10
-        )  # a new connection in the lag
+        wait_for(lambda: probe.get("/readyz").status_code == 503)
+        late = probe.post(f"/{NAME}/predict", json={}, headers=head)  # a new connection in the lag
         assert late.status_code == 200
         assert "connection" not in late.headers
 
         def refused() -> bool:
             with suppress(httpx.ConnectError):
-                httpx.get(f"{server.url}/readyz", timeout=10)
+                probe.get("/readyz")
                 return False
             return True
 
@@ -44,4 +43,5 @@ def test_a_replica_that_leaves_is_not_ready_first_and_loses_no_request(town: Tow
         assert [one.path.suffix for one in segments(town.folder / "journal" / "replica-1")] == [".log"]
     finally:
         idle.close()
+        probe.close()
         server.stop(signal.SIGKILL)

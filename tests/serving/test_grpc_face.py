@@ -17,6 +17,7 @@ from errors import StackError
 from serving.grpc_face import Face
 from serving.grpc_messages import SERVICE, TYPES
 from serving.workers import supervise
+from tests.ports import free_port
 from tests.serving.inside import Inside, inside
 from tests.serving.town import NAME, Town
 
@@ -40,8 +41,7 @@ class Open:
 @contextmanager
 def opened(town: Town, **limits: Any) -> Iterator[Open]:
     town.configure(limits)
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     with inside(town) as service:
         service.ready()
         service.loop.call_soon_threadsafe(service.app.protocol.checks.patience.look)

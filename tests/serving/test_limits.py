@@ -44,6 +44,8 @@ def test_a_client_that_sends_too_slowly_is_let_go(town: Town) -> None:
     with inside(town) as service:
         service.ready()
         sent: list[Any] = []
-        asyncio.run_coroutine_threadsafe(slowly(service, sent), service.loop).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(slowly(service, sent), service.loop).result(
+            timeout=50
+        )  # of the minute that it would take
         assert sent[0]["status"] == 408
         assert service.ask()["model"] == NAME

@@ -14,6 +14,8 @@ from errors import InputError
 from serving.runner import BESIDE_SHARE, GLANCE_SECONDS, PATIENCE_SECONDS, Failure, Job, Runner
 from tests.serving.town import wait_for
 
+PATIENT = 60.0  # seconds for what takes none
+
 
 @pytest.fixture
 def runner() -> Iterator[Runner]:
@@ -25,7 +27,7 @@ def runner() -> Iterator[Runner]:
 def run(runner: Runner, work: Any) -> Any:
     results: SimpleQueue[Any] = SimpleQueue()
     assert runner.offer(Job(work, results.put))
-    return results.get(timeout=5)
+    return results.get(timeout=PATIENT)
 
 
 def boom() -> None:
@@ -77,42 +79,51 @@ def test_a_hanging_call_leaves_the_others_a_thread_until_there_is_none(runner: R
         runner.offer(Job(lambda: 8, results.put))
     assert not runner.offer(Job(lambda: 9, results.put))  # three wait already
     free.set()
-    assert [results.get(timeout=5) for _ in range(3)] == [7, 8, 8]
+    assert [results.get(timeout=PATIENT) for _ in range(3)] == [7, 8, 8]
     wait_for(lambda: runner.stuck_seconds == 0)
 
 
 def test_one_slow_call_does_not_delay_the_next_by_more_than_patience(runner: Runner) -> None:
     free = threading.Event()
-    runner.offer(Job(free.wait))
+    slow = Job(free.wait)
+    assert runner.offer(slow)
     wait_for(lambda: runner._stuck() > PATIENCE_SECONDS)
-    begun = time.monotonic()
-    assert run(runner, lambda: 7) == 7
-    assert time.monotonic() - begun < 1
+    job = Job(lambda: 7)
+    assert runner.offer(job)
+    assert runner._started == 2  # its thread is there with the offer, not after another wait
+    assert job.ended(PATIENT)
+    assert [one.result for one in (job, slow)] == [7, None]
     free.set()
 
 
 def test_only_what_follows_a_brief_call_is_waited_for_and_no_longer_than_a_glance(runner: Runner) -> None:
-    def glance(job: Job) -> tuple[bool, float]:
+    waits: list[float] = []  # how long a glance may take, of each one that was taken
+
+    class Noted(Job):
+        def ended(self, seconds: float = 0.0) -> bool:
+            waits.append(seconds)
+            return super().ended(seconds)
+
+    def glance(job: Job) -> bool:
         assert runner.offer(job)
-        begun = time.monotonic()
-        return runner.glance(job), time.monotonic() - begun
+        return runner.glance(job)
 
     go, free = threading.Event(), threading.Event()
     first = Job(go.wait)
-    assert not glance(first)[0]  # nothing is known yet
+    assert not glance(first)  # nothing is known yet
     go.set()
-    assert first.ended(5)
+    assert first.ended(PATIENT)
     wait_for(
-        lambda: glance(brief := Job(lambda: 8))[0] and brief.result == 8
+        lambda: glance(brief := Job(lambda: 8)) and brief.result == 8
     )  # a busy machine may take longer than a glance
-    hangs = Job(free.wait)
-    waited, seconds = glance(hangs)
-    assert not waited
-    assert seconds < GLANCE_SECONDS + 1
-    behind = [Job(lambda: 9), Job(lambda: 10)]
-    assert [glance(job)[0] for job in behind] == [False, False]  # nobody looks again until a call was brief
+    hangs = Noted(free.wait)
+    assert not glance(hangs)
+    assert waits == [GLANCE_SECONDS]
+    behind = [Noted(lambda: 9), Noted(lambda: 10)]
+    assert [glance(job) for job in behind] == [False, False]
+    assert len(waits) == 1  # nobody looks again until a call was brief
     free.set()
-    assert all(job.ended(5) for job in (hangs, *behind))
+    assert all(job.ended(PATIENT) for job in (hangs, *behind))
     assert [job.result for job in (hangs, *behind)] == [True, 9, 10]
 
 
@@ -156,7 +167,7 @@ def ended_after(work: Any, count: int) -> float:
     made, done = Runner("beside", 1, count, BESIDE_SHARE), SimpleQueue[float]()
     for _ in range(count):
         made.offer(Job(work, lambda _: done.put(time.monotonic())))
-    times = [done.get(timeout=20) for _ in range(count)]
+    times = [done.get(timeout=PATIENT) for _ in range(count)]
     made.close()
     return times[-1] - times[0]
 
@@ -164,4 +175,4 @@ def ended_after(work: Any, count: int) -> float:
 def test_work_that_nobody_waits_for_takes_a_share_of_a_core_and_waiting_none() -> None:
     computed = ended_after(lambda: compute(0.02), 6)
     assert computed >= 5 * 0.02 / BESIDE_SHARE  # never faster, however busy the machine is
-    assert ended_after(lambda: time.sleep(0.005), 6) < computed
+    wait_for(lambda: ended_after(lambda: time.sleep(0.005), 6) < computed)  # unless the machine holds it up

@@ -35,6 +35,7 @@ from errors import ConfigError
 from serving.grpc_face import Face
 from serving.grpc_messages import SERVICE, TYPES
 from serving.tls import Certificate, certificate_of
+from tests.ports import free_port
 from tests.serving.inside import inside
 from tests.serving.town import NAME, ROOT, Town, wait_for
 
@@ -200,8 +201,7 @@ def test_grpc_has_the_same_certificate_and_takes_up_a_new_one(town: Town, author
     for path, source in zip(files.values(), authority.issue("one"), strict=True):
         path.write_bytes(source.read_bytes())
     held = Certificate(files["cert"], files["key"], authority.path)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with inside(town) as service:
         face = Face(service.app.protocol, service.service.house, ("127.0.0.1", port), certificate=held)
 

@@ -27,6 +27,7 @@ from checks.prediction_ids import parse
 from errors import ConfigError, StackError, UsageError
 from serving.workers import Slot, Workers, supervise
 from stores.segments import segments
+from tests.ports import free_port
 from tests.serving.town import NAME, ROOT, Server, Town, wait_for
 
 pytestmark = pytest.mark.stack
@@ -39,9 +40,7 @@ def workers(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     home = tmp_path_factory.mktemp("workers") / "home"
     shutil.copytree(built, home)
     town = Town(home, {"drain_idle_seconds": 0.5})
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
-    running = Server(town, "--workers", "2", "--grpc-port", str(port)).ready()
+    running = Server(town, "--workers", "2", "--grpc-port", str(free_port())).ready()
     wait_for(lambda: len(pids(running)) == 2 and running.lines.count("takes connections") >= 2, 60)
     yield running
     assert running.stop() == 0, running.lines
@@ -62,7 +61,7 @@ def pids(server: Server) -> dict[str, int]:
     return {name: int(pid) for name, pid in re.findall(r"worker (\S+) is process (\d+)", server.lines)}
 
 
-def ids(server: Server, key: str, seconds: float = 20.0) -> dict[str, str]:
+def ids(server: Server, key: str) -> dict[str, str]:
     """A prediction id of each worker; every request on a connection of its own."""
     found: dict[str, str] = {}
 
@@ -73,7 +72,7 @@ def ids(server: Server, key: str, seconds: float = 20.0) -> dict[str, str]:
         found[parse(identity).replica] = identity
         return set(found) == set(SET)
 
-    wait_for(asked, seconds)
+    wait_for(asked)
     return found
 
 
@@ -105,7 +104,7 @@ def test_a_grpc_client_reaches_both(workers: Server, key: str) -> None:
         client.close()
         return found == set(SET)
 
-    wait_for(both, 20)
+    wait_for(both)
 
 
 def test_one_page_has_the_metrics_of_all(workers: Server, key: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pandas as pd
 from benchmarks import server
 from benchmarks.server import ROOT, wait_for
 from benchmarks.stand import SCOPES, Lesson, Stand
+from checks.assignment import choose
 from stores.vault import Vault
 from tests.stores.ledger.world import World
 
@@ -70,6 +72,11 @@ class Town(Stand, World):
 
     def __init__(self, folder: Path, service: Mapping[str, Any] | None = None, deadline: float = PATIENT) -> None:
         super().__init__(folder, Lesson(NAME, masked, AS_OF), _changes(service or {}, deadline))
+
+    def dealt(self, arm: str) -> str:
+        """A customer whom the current plan deals this arm: the keys of a home are drawn anew each time, so nobody else knows."""
+        plan, pseudonym = self.plan(), self.pseudonym
+        return next(who for who in map(str, count(0, 2)) if choose(plan, pseudonym(who)) == arm)
 
     def configure(self, service: Mapping[str, Any], deadline: float = PATIENT) -> None:
         """The house's own configuration with other limits."""

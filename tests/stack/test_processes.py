@@ -15,11 +15,11 @@ import pytest
 from configs.load import settings
 from configs.schema import Settings
 from errors import StackError, UsageError
-from stack import state
-from stack.ports import free_port
+from stack import ports, state
 from stack.processes import Stack
 from stack.programs import HOST, PROGRAMS, ROOT, environment
 from stack.watchdog import marked, sweep
+from tests.ports import free_port
 from tests.stack.toys import SERVE, answers, program, toys, until
 
 
@@ -94,14 +94,16 @@ def test_stubborn_children_and_their_runaway_children_are_ended(
     assert marked(stack.mark) == []
 
 
-def test_restart_keeps_the_port_and_kill_leaves_it_dead(stack: Stack) -> None:
-    stack.start("web")
-    pid, port = stack.pid("web"), port_of(stack, "web")
-    stack.restart("web")
-    assert stack.pid("web") != pid
-    assert port_of(stack, "web") == port
-    stack.kill("web")
-    assert not answers(stack.settings, port, None)
+def test_restart_keeps_the_port_and_kill_leaves_it_dead(house: Settings) -> None:
+    port = free_port()
+    with Stack(house, {"web": port}, programs=toys()) as stack:
+        stack.start("web")
+        pid = stack.pid("web")
+        stack.restart("web")
+        assert stack.pid("web") != pid
+        assert port_of(stack, "web") == port
+        stack.kill("web")
+        assert not answers(stack.settings, port, None)
 
 
 def test_the_dead_are_named_with_how(stack: Stack) -> None:
@@ -115,11 +117,11 @@ def test_the_dead_are_named_with_how(stack: Stack) -> None:
 
 
 def test_a_preferred_port_is_taken_when_free_and_left_when_not(house: Settings) -> None:
-    port = free_port()
+    port = free_port()  # nobody takes it in between
     with Stack(house, {"web": port}, programs=toys()) as stack:
         stack.start("web")
         assert port_of(stack, "web") == port
-        assert free_port(port) != port
+        assert ports.free_port(port) != port
 
 
 def test_a_port_that_somebody_takes_in_between_is_left_to_him(house: Settings) -> None:

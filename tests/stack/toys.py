@@ -28,7 +28,7 @@ FAILING = "import sys; print('the reason why', flush=True); sys.exit(3)"
 
 def answers(_: Settings, port: int, __: object) -> bool:
     try:
-        return httpx.get(f"http://{HOST}:{port}/", timeout=1).status_code == 200
+        return httpx.get(f"http://{HOST}:{port}/", timeout=10).status_code == 200
     except httpx.HTTPError:
         return False
 

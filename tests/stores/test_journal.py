@@ -53,7 +53,7 @@ def opened(folder: Path, segment_bytes: int = 1 << 20, fsync_seconds: float = 0.
     return Journal(folder, segment_bytes=segment_bytes, fsync_seconds=fsync_seconds)
 
 
-def wait_until(true: object, seconds: float = 10.0) -> None:
+def wait_until(true: object, seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():  # type: ignore[operator]
         assert time.monotonic() < deadline
@@ -255,7 +255,7 @@ def test_every_acknowledged_answer_survives_kill_9(tmp_path: Path) -> None:
             writer.send_signal(signal.SIGKILL)
             break
     told = [int(line) for line in writer.stdout] or [200]
-    writer.wait(timeout=10)
+    writer.wait(timeout=60)
     writer.stdout.close()
     found = [e for segment in segments(tmp_path / "one") for _, e in entries(segment.path) if isinstance(e, Answer)]
     serials = [int(one.prediction_id.split("-")[1].split(".")[0], 16) for one in found]

@@ -31,6 +31,7 @@ from msgspec.structs import replace
 from errors import ConfigError, DeliveryFailed
 from records import AlertBody, OutboxEvent
 from stores import notify
+from tests.ports import free_port
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 BODY = AlertBody(
@@ -207,20 +208,12 @@ class Box:
 
 @contextmanager
 def mail_server(box: Box, **options: Any) -> Iterator[int]:
-    controller = Controller(box, hostname="127.0.0.1", port=free_port(), **options)
+    controller = Controller(box, hostname="127.0.0.1", port=free_port(), ready_timeout=60, **options)
     controller.start()
     try:
         yield int(controller.port)
     finally:
         controller.stop()
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

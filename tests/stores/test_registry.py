@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -21,6 +21,7 @@ from errors import StackError
 from models.contract import Decided
 from records import Arm, Artifact, ReleasePlan, Snapshot, Version
 from stores.registry import Registry, Training
+from tests.ports import free_port
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -179,21 +180,22 @@ def test_an_mlflow_that_stays_away_is_an_error_with_what_to_do() -> None:
     started = time.monotonic()
     with pytest.raises(StackError, match=r"MLflow at http://127.0.0.1:9, .*grownet doctor"):
         Registry.open("http://somebody:secret@127.0.0.1:9", wait_seconds=1).mirror(plan(Arm(number=0, name="rules")))
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30  # not the five minutes of the house
 
 
-def test_a_refusal_is_not_repeated(registry: Registry) -> None:
-    started = time.monotonic()
+def test_a_refusal_is_not_repeated(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(
+        "stores.registry.time", SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=waited.append)
+    )
     with pytest.raises(StackError, match="no-such-run"):
         registry.judge("shop", "no-such-run", {}, {})
-    assert time.monotonic() - started < 3
+    assert waited == []
 
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture

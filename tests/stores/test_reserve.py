@@ -42,7 +42,7 @@ def put(serial):
         return False
 
 def until(true):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -90,7 +90,7 @@ def _mounted(folder: Path, command: list[str]) -> list[str]:
 def told(tmp_path: Path, how: str) -> dict[str, Any]:
     command = [sys.executable, "-c", SCRIPT, how, str(tmp_path), str(DISK)]
     full = _mounted(tmp_path, command) if how == "mount" else command
-    done = subprocess.run(full, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+    done = subprocess.run(full, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

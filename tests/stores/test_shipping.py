@@ -156,7 +156,7 @@ def shipper() -> Iterator[subprocess.Popen[str]]:
     assert process.stdin
     assert process.stdout
     process.stdin.close()
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=60) == 0
     process.stdout.close()
 
 
@@ -220,7 +220,7 @@ def test_killed_at_any_moment_each_line_is_there_once(tmp_path: Path) -> None:
             process.wait(draw.uniform(0.0, 0.08))
         process.kill()
         process.stdout.close()
-        killed += process.wait(timeout=20) != 0
+        killed += process.wait(timeout=60) != 0
         said += write(tmp_path / "one", 10 + 10 * round_, 2)
     lake = Lake(str(tmp_path / "lake"))
     ship(lake, tmp_path / "one", NOW, told_nothing)

@@ -87,4 +87,4 @@ def test_asking_needs_a_known_verb_a_reason_and_prefect(tmp_path: Path) -> None:
     start = utc_now()
     with pytest.raises(StackError, match="grownet up"):
         request(away, MODEL, "unfreeze", "", "mended")
-    assert (utc_now() - start).total_seconds() < 10
+    assert (utc_now() - start).total_seconds() < 30

@@ -185,7 +185,7 @@ def test_of_two_operators_at_once_one_writes_and_both_know(running: Settings, ve
     before, start = now(running).revision, threading.Barrier(2)
 
     def at_once(name: str) -> str:
-        start.wait(10)
+        start.wait(60)
         try:
             return act(running, verb, MODEL, name, f"{name} saw it")[1]
         except RevisionConflict as told:

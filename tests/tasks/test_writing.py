@@ -46,7 +46,7 @@ def test_it_is_given_back_also_after_an_error(ledger: Ledger) -> None:
 
 def test_the_lease_of_a_dead_writer_expires(ledger: Ledger) -> None:
     assert acquire(ledger, "lake/orders", "the dead", 0.3) is not None
-    with alone(ledger, "lake/orders", seconds=5.0):
+    with alone(ledger, "lake/orders", seconds=30.0):
         pass
 
 

@@ -28,9 +28,9 @@ def test_every_report_and_every_plan_is_kept(tmp_path: Path) -> None:
         began = time.monotonic()
         for revision in (1, 2):
             said.append(told(town, revision))
-            until(lambda: watcher.states[-1] == said[-1], "the report", 5)
+            until(lambda: watcher.states[-1] == said[-1], "the report", 30)
         second = town.operate(moves.freeze)
-        until(lambda: watcher.changes[-1].plan.revision == second.revision, "the plan", 5)
+        until(lambda: watcher.changes[-1].plan.revision == second.revision, "the plan", 30)
         assert watcher.states == said
         assert watcher.plan(2) == second
         assert [one.plan.revision for one in watcher.since(began).changes] == [1, 2]
@@ -43,4 +43,5 @@ def test_every_report_and_every_plan_is_kept(tmp_path: Path) -> None:
 
 def test_clocks_are_told_from_each_other() -> None:
     now = utc_now()
-    assert abs(wall(monotonic(now)) - now.timestamp()) < 0.05
+    off = min(abs(wall(monotonic(now)) - now.timestamp()) for _ in range(50))  # not interrupted between two clocks
+    assert off < 0.05
