@@ -58,7 +58,7 @@ def start_rollout(
     The same object when this arm, by this ballot, is the canary or the champion already.
 
     Raises:
-        ReleaseRefused: for a rejected artifact, a running rollout, a hold, a freeze that the ballot does not name,
+        ReleaseRefused: for a rejected artifact, one that is in the plan already, a running rollout, a hold, a freeze that the ballot does not name,
             an arm without approval or over other steps, steps that do not begin below 100 %, and in rules mode
             with a model to restore first.
     """
@@ -243,6 +243,11 @@ def _refuse_to_start(plan: ReleasePlan, arm: Arm, lifts_freeze: bool) -> None:
     what = f"start a rollout of {arm.name}"
     if set(contents(arm)) & set(plan.rejected):
         raise refused(plan, what, "an artifact that was not rejected", "train a new candidate")
+    if set(contents(arm)) & {one for known in (plan.champion, plan.previous) if known for one in contents(known)}:
+        # taken back, it would be rejected for good while it answers, or is what a rollback leads to
+        raise refused(
+            plan, what, "an artifact that is not in the plan", "`grownet release rollback` leads to the previous one"
+        )
     if plan.canary is not None:
         raise refused(plan, what, f"no running rollout (of {plan.canary.name})", "wait for its end or roll it back")
     if plan.hold:

@@ -96,6 +96,18 @@ def test_a_failed_canary_is_rejected_for_good(first: ReleasePlan) -> None:
     assert started(plan, 2).canary == approved(2)
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_answers_or_stands_behind_is_no_canary(first: ReleasePlan, number: int) -> None:
+    """Under another ballot, say: taken back it would be rejected, and replicas would drop the champion with it."""
+    plan = promoted(promoted(first, 1), 2)
+    again = approved(number)
+    assert again.approval is not None
+    about = replace(again.approval.subject, base_revision=99)
+    again = replace(again, approval=replace(again.approval, subject=about))
+    with pytest.raises(ReleaseRefused, match="not in the plan"):
+        moves.start_rollout(plan, again, ROLLOUT, "salt", lifts_freeze=False, **WHO)
+
+
 def test_a_champion_gets_its_control_back_when_the_canary_goes(first: ReleasePlan) -> None:
     plan = moves.take_back(started(promoted(first, 1), 2), **WHO)
     assert (plan.champion.number, plan.canary, plan.control, plan.control_percent) == (1, None, moves.RULES_ARM, 2.0)
@@ -281,7 +293,7 @@ def test_whatever_is_done_in_whatever_order_the_plan_stays_sound(steps: list[int
         assert (plan.canary is None) <= (plan.canary_percent == 0)
         assert (plan.control is None) == (plan.control_percent == 0)
         assert plan.canary is None or (plan.rollout is not None and plan.salt and plan.mode == "model")
-        assert plan.canary is None or not set(moves.contents(plan.canary)) & set(plan.rejected)
+        assert not {one for arm in moves.arms(plan) for one in moves.contents(arm)} & set(plan.rejected)
         if before.hold and plan.hold:
             assert plan.canary_percent <= before.canary_percent
         if (plan.champion, plan.mode) != (before.champion, before.mode) and plan.champion == before.canary:

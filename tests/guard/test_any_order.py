@@ -203,9 +203,16 @@ class AnyOrder(RuleBasedStateMachine):
                 assert one.approval is not None
                 assert one.approval.subject.artifact == one.artifact.content
                 verify_approval(one, self.ring.verify, model=MODEL, roles=ROLES)
-        assert plan.canary is None or not set(moves.contents(plan.canary)) & set(plan.rejected)
+        assert not {one for arm in arms(plan) for one in moves.contents(arm)} & set(plan.rejected)
         if len(self.seen) > 1:
-            assert set(self.seen[-2].plan.rejected) <= set(plan.rejected)
+            self._remembers(self.seen[-2].plan, plan)
+
+    def _remembers(self, before: ReleasePlan, plan: ReleasePlan) -> None:
+        """What was rejected once, and what was just taken back: a canary that goes while its champion stays."""
+        assert set(before.rejected) <= set(plan.rejected)
+        stays = (before.mode, before.champion) == (plan.mode, plan.champion)
+        if before.canary is not None and plan.canary is None and stays:
+            assert set(moves.contents(before.canary)) <= set(plan.rejected)
 
     # ---- how ---------------------------------------------------------------------------------------
 

@@ -266,6 +266,9 @@ def test_a_write_under_an_epoch_that_is_over_changes_nothing(town: Town) -> None
     assert verdict.action == "rollback"
     with pytest.raises(RevisionConflict, match="epoch"):
         carry_out(hand, watch, view, verdict)
+    watch.saved = verdict  # it slept between saying so and doing it
+    with pytest.raises(RevisionConflict, match="epoch"):
+        carry_out(hand, watch, view, verdict)
     assert town.plan() == before
     assert town.incidents() == []
     assert town.alerts() == []
