@@ -20,8 +20,9 @@ def jaccard(one: Sequence[str], other: Sequence[str]) -> float:
 
 def at_top(one: Sequence[str], other: Sequence[str], k: int = TOP) -> float:
     """Share of the first k places that both fill with the same items, in whatever order; of fewer where both lists are shorter."""
-    places = min(k, max(len(one), len(other)))
-    return len({*one[:k]} & {*other[:k]}) / places if places else 1.0
+    first, second = list(dict.fromkeys(one)), list(dict.fromkeys(other))
+    places = min(k, max(len(first), len(second)))
+    return len({*first[:k]} & {*second[:k]}) / places if places else 1.0
 
 
 def rank_biased(one: Sequence[str], other: Sequence[str], p: float = PERSISTENCE) -> float:

@@ -260,7 +260,7 @@ def _ends(subjects: pd.Series, differences: Floats, how: How) -> Iterator[tuple[
 
 def _paired(frame: pd.DataFrame, how: How) -> Kpi:
     """The guard's own form of interval, over the pairs of the table."""
-    known = frame[frame["kpi"].notna() & frame["champion_kpi"].notna()]
+    known = frame[np.isfinite(frame["kpi"]) & np.isfinite(frame["champion_kpi"])]
     ours, theirs = known["kpi"].to_numpy(np.float64), known["champion_kpi"].to_numpy(np.float64)
     buckets = known["bucket"].to_numpy(np.int64)
     sums = [np.bincount(buckets, values, BUCKETS).astype(np.float64) for values in (ours, theirs)]
@@ -274,8 +274,8 @@ def _paired(frame: pd.DataFrame, how: How) -> Kpi:
 
 def _split(frame: pd.DataFrame) -> Kpi:
     """What the champion's answers brought; where the candidate said the same, its own would have brought that too."""
-    known = frame[frame["champion_kpi"].notna()]
-    same = known["same"] > 0
+    known = frame[np.isfinite(frame["champion_kpi"])]
+    same = known["same"].fillna(1 - known["flip"]) > 0  # of labels: the same label, however sure
     return Kpi(
         matured=len(known),
         champion=_mean(known["champion_kpi"]),

@@ -22,6 +22,7 @@ NO_OUTCOME = (
     "not identifiable in the shadow: what comes of an answer depends on it, and only the champion's was given. "
     "Its answers are not drawn at random, so no weighting of them can stand in for the candidate's"
 )
+NO_RELATION = "a champion's KPI of 0 or less has no relative effect"
 
 
 class Row(NamedTuple):
@@ -168,7 +169,9 @@ def shown(kpi: Kpi | None, judge: str) -> str:
         known = "; ".join(f"{value:.4g} where the candidate {what}" for what, value in ends if value is not None)
         return f"{NO_OUTCOME}. The champion's: {known} ({kpi.matured:,} outcomes)"
     level = f"{kpi.candidate:.4g} against {kpi.champion:.4g} on {kpi.matured:,} outcomes"
-    return f"{level}: too few for an interval" if kpi.effect is None else f"{effect(kpi)}, {level}"
+    if kpi.effect is not None:
+        return f"{effect(kpi)}, {level}"
+    return f"{level}: {'too few for an interval' if (kpi.champion or 0) > 0 else NO_RELATION}"
 
 
 def effect(kpi: Kpi | None) -> str:

@@ -69,3 +69,4 @@ def test_it_is_symmetric_and_between_0_and_1(one: list[str], other: list[str]) -
 def test_an_item_that_stands_twice_counts_once() -> None:
     assert rank_biased("aab", "ab") == pytest.approx(1.0)
     assert jaccard("aab", "ab") == 1.0
+    assert at_top("aab", "ab", 3) == at_top("aabc", "abc", 2) == 1.0

@@ -177,6 +177,18 @@ def test_where_the_outcome_depends_on_the_answer_only_the_champions_is_known() -
     assert (kpi.matured, kpi.effect, kpi.candidate) == (3, None, None)
     assert (kpi.where_same, kpi.where_other) == (0.5, 0.25)
     assert kpi.champion == pytest.approx(1.25 / 3)
+    labels = [
+        pair(label("ham", 0.1), label("ham", 0.9), kpis=(nan, 1.0)),  # the same, and more sure of it
+        pair(label("ham"), label("spam"), kpis=(nan, 0.5)),
+    ]
+    kpi = of(*labels, how=HOW._replace(paired=False)).kpi
+    assert kpi is not None
+    assert (kpi.where_same, kpi.where_other) == (1.0, 0.5)
+
+
+def test_a_kpi_that_is_no_number_tells_nothing() -> None:
+    kpi = of(*rated(4000, 0.2, 0.4), pair(items("a"), items("a"), kpis=(np.inf, 1.0))).kpi
+    assert kpi == of(*rated(4000, 0.2, 0.4)).kpi
 
 
 def test_a_segment_that_flips_is_seen_and_a_small_one_is_only_counted() -> None:

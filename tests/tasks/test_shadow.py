@@ -19,7 +19,7 @@ from grownet import app, main
 from records import utc_now
 from tasks import ballot_page
 from tasks.shadow import Report, report
-from tasks.shadow_page import describe, kept, rows, write
+from tasks.shadow_page import describe, kept, rows, shown, write
 from tests.serving.inside import BOOM, Inside, hostile, inside
 from tests.serving.town import NAME, Town, wait_for
 
@@ -251,6 +251,11 @@ def test_where_only_the_champions_outcome_is_known_that_is_said(town: Town) -> N
     assert "not identifiable in the shadow" in said
     assert "0.25 where the candidate says the same; 0.4 where the candidate says something else (200 outcomes)" in said
     assert "not identifiable" in write(town.folder, told).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("champion", "said"), [(0.4, "too few for an interval"), (-3.5, "has no relative effect")])
+def test_why_there_is_no_effect_is_said(champion: float, said: str) -> None:
+    assert shown(Kpi(matured=4000, champion=champion, candidate=0.3), "paired").endswith(said)
 
 
 def test_a_page_that_cannot_be_written_is_said_and_no_more(town: Town) -> None:
