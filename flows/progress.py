@@ -12,7 +12,7 @@ from typing import Any
 from prefect import State, flow
 from prefect.runtime import flow_run
 
-from tasks.progress import mirror_aliases, models_to_show, show, skip_waiting
+from tasks.progress import asked_for, mirror_aliases, models_to_show, show
 
 
 def _named() -> str:
@@ -26,7 +26,8 @@ def progress(model: str = "") -> list[State[Any]]:
     Args:
         model: a name of models/; all that are enabled when empty.
     """
-    skip_waiting(model)
-    names = models_to_show(model)
-    shown = [show.with_options(task_run_name=f"show {name}")(name, return_state=True) for name in names]
-    return [*shown, mirror_aliases(names, return_state=True)]
+    shown: dict[str, State[Any]] = {}
+    for asked in asked_for(model):
+        for name in models_to_show(asked, model):
+            shown[name] = show.with_options(task_run_name=f"show {name}")(name, return_state=True)
+    return [*shown.values(), mirror_aliases(list(shown), return_state=True)]

@@ -31,12 +31,13 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType, Array
 from sqlalchemy.exc import OperationalError
 
+from checks.aliases import ARTIFACT, aliases
 from errors import StackError
-from records import Arm, Artifact, Record, ReleasePlan, Snapshot, digest_bytes
+from records import Artifact, Record, ReleasePlan, Snapshot, digest_bytes
 
 ResultT = TypeVar("ResultT")
 log = logging.getLogger(__name__)
-CANDIDATE, ARTIFACT, CARD = "grownet.candidate", "grownet.artifact", "grownet.card"
+CANDIDATE, CARD = "grownet.candidate", "grownet.card"
 MANY = 10_000  # versions of one model, more than MLflow gives at once otherwise
 LOGGED = "models:/"  # before the id of a logged model, in the source of a version
 DESCRIPTION_CHARACTERS = 5000  # MLflow's column on a server's database; SQLite would take more
@@ -149,13 +150,7 @@ class Registry:
             alias -> MLflow version, for those that point somewhere: neither the rules nor a version that this MLflow
             never saw have one.
         """
-        shadowing = plan.canary is not None and plan.canary_percent == 0
-        arms = {
-            "champion": plan.champion,
-            "canary": None if shadowing else plan.canary,
-            "shadow": plan.canary if shadowing else None,
-        }
-        return self._patiently(f"the aliases of {plan.model}", lambda: self._alias(plan.model, arms))
+        return self._patiently(f"the aliases of {plan.model}", lambda: self._alias(plan.model, aliases(plan)))
 
     def _run(self, training: Training) -> str:
         experiment = self._experiment(training.model)
@@ -234,12 +229,12 @@ class Registry:
         found = self._versions(model, content)
         return min(found, key=lambda version: int(version.version)) if found else None
 
-    def _alias(self, model: str, arms: Mapping[str, Arm | None]) -> dict[str, str]:
+    def _alias(self, model: str, wanted: Mapping[str, str]) -> dict[str, str]:
         set_to: dict[str, str] = {}
         if not self._client.search_registered_models(f"name = '{model}'"):
             return set_to
-        for alias, arm in arms.items():
-            version = self._version(model, arm.artifact.content) if arm is not None and arm.artifact else None
+        for alias, content in wanted.items():
+            version = self._version(model, content) if content else None
             if version is None:
                 self._client.delete_registered_model_alias(model, alias)
             else:

@@ -6,9 +6,13 @@ decide: a stale one misleads eyes, not machines.
 
 from __future__ import annotations
 
+from checks.aliases import aliases
 from configs.schema import Settings
+from records import utc_now
+from stores import mlflow_aliases
+from stores.ledger import standing
+from stores.vault import Vault
 from tasks.operate import opened
-from tasks.validate import current_plan
 
 
 def mirror(settings: Settings, model: str, wait_seconds: float) -> dict[str, str]:
@@ -21,8 +25,12 @@ def mirror(settings: Settings, model: str, wait_seconds: float) -> dict[str, str
         TamperError: when the plan's signature is wrong.
         StackError: when MLflow stays away.
     """
-    from stores.registry import Registry
-
+    ring = Vault.open(settings.home, "reader", settings.kms_key_uri).verifier
     with opened(settings, "reader") as ledger:
-        plan = current_plan(settings, ledger, model)
-    return {} if plan is None else Registry.open(settings.mlflow_url, wait_seconds).mirror(plan)
+        plan = standing.plan_now(ledger, model, ring, utc_now())
+    found = mlflow_aliases.set_aliases(settings.mlflow_url, model, aliases(plan))
+    if found is not None:
+        return found
+    from stores.registry import Registry  # imports MLflow, which takes two seconds: for what that way does not know
+
+    return Registry.open(settings.mlflow_url, wait_seconds).mirror(plan)

@@ -6,22 +6,13 @@ comes late, twice or in another order so shows the same. A server or a ledger th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from prefect import get_run_logger
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import (
-    DeploymentFilter,
-    DeploymentFilterName,
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
-from prefect.client.schemas.objects import StateType
-from prefect.states import Cancelled
 
 from checks.progress import Progress, progress
 from configs.load import load, recipe_of, settings
@@ -31,12 +22,14 @@ from records import ReleasePlan, utc_now
 from stores.ledger import ballots, plans, verdicts
 from stores.ledger.ballots import Ballot
 from stores.vault import Vault
-from tasks import aliases, progress_page, steps
+from tasks import aliases, progress_page, runs, steps
 from tasks.operate import opened
 
 Made = TypeVar("Made")
 ROUNDS = 5  # of showing a plan that changes meanwhile
 MLFLOW_SECONDS = 10.0  # that one try waits for MLflow: the next change waits for this run to end
+LOOK_SECONDS = 3.0  # between two looks at the line
+QUIET_SECONDS, LONGEST_SECONDS = 15.0, 120.0  # a run ends when none came for so long, and when it was there for so long
 
 step = steps.step(LedgerUnavailable, StackError, delays=[2, 10])
 
@@ -50,32 +43,41 @@ class Seen:
     waiting: Ballot | None
 
 
-@step
-def skip_waiting(model: str) -> int:
-    """Cancels the runs that wait in line to show the same; how many. What they would show is read after this, by this run.
+def asked_for(model: str) -> Iterator[set[str]]:
+    """Whose release is to be shown: this run's, at once; then those of runs that come to wait behind it, which it takes over.
 
-    So a rollout that changes quicker than runs start has one run under way and not a queue of them.
+    A rollout that steps on every few seconds so costs one start of a process and no queue. A run by the schedule looks once.
+    What waits is cancelled only after it was shown: a run that is killed leaves the others in line.
     """
-    waiting = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])))
-    mine = DeploymentFilter(name=DeploymentFilterName(any_=["progress"]))
-    with get_client(sync_client=True) as client:
-        found = client.read_flow_runs(flow_run_filter=waiting, deployment_filter=mine)
-        same = [run for run in found if not run.auto_scheduled and model in {"", run.parameters.get("model")}]
-        for run in same:
-            client.set_flow_run_state(run.id, Cancelled(message="the run under way shows the newest plan"))
-    return len(same)
+    house, began = settings(), time.monotonic()
+    names, heard = {model}, began
+    while True:
+        waiting = runs.in_line(house, "progress")
+        if names := names | set(waiting.values()):
+            yield names
+            heard = time.monotonic()
+        for run in waiting:
+            runs.cancel(house, run, "the run under way showed the newest plan")
+        if not model or time.monotonic() >= min(heard + QUIET_SECONDS, began + LONGEST_SECONDS):
+            return
+        names = set()
+        time.sleep(LOOK_SECONDS)
 
 
 @step
-def models_to_show(model: str) -> list[str]:
-    """The model, or all that are enabled; those of which nothing was ever decided are left out."""
+def models_to_show(asked: Set[str], own: str) -> list[str]:
+    """Those asked for, and all that are enabled for an empty name; where nothing was ever decided is left out.
+
+    Args:
+        own: of this run: refused when there is no such model, and others' are left out.
+    """
     house = settings()
     config = load(house.configs)
-    if model and model not in config.models:
-        recipe_of(config, model)  # raises, and says which there are
+    if own:
+        recipe_of(config, own)  # raises, and says which there are
     with opened(house, "reader") as ledger:
-        decided = set(plans.models(ledger))
-    return [name for name in ([model] if model else config.enabled) if name in decided]
+        decided = set(plans.models(ledger)) & config.models.keys()
+    return sorted((asked | set(config.enabled if "" in asked else ())) & decided)
 
 
 @step

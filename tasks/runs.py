@@ -6,6 +6,7 @@ busy: such calls are made again until a deadline. Used by `tasks.approve`, by th
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections.abc import Mapping
@@ -96,6 +97,23 @@ def waiting(settings: Settings, model: str) -> str | None:
     }
     runs = _call(settings, "POST", "flow_runs/filter", wanted)
     return next((str(run["id"]) for run in runs if run["parameters"].get("model") == model), None)
+
+
+def in_line(settings: Settings, deployment: str) -> dict[str, str]:
+    """The runs of a deployment that somebody or an event started and that have not begun: id -> the model they are about."""
+    wanted = {
+        "deployments": {"name": {"any_": [deployment]}},
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+    }
+    found = _call(settings, "POST", "flow_runs/filter", wanted)
+    return {str(run["id"]): str(run["parameters"].get("model") or "") for run in found if not run["auto_scheduled"]}
+
+
+def cancel(settings: Settings, run: str, why: str) -> None:
+    """Ends a run that waits; one that is gone is left as it is."""
+    state = {"type": "CANCELLED", "name": "Cancelled", "message": why}
+    with contextlib.suppress(NotFound):
+        _call(settings, "POST", f"flow_runs/{run}/set_state", {"state": state})
 
 
 def alive(settings: Settings, run: str) -> bool:

@@ -91,3 +91,8 @@ def test_the_command_line_and_the_service_do_not_pay_for_the_heavy_packages() ->
     heavy = {"prefect", "mlflow", "great_expectations", "evidently", "lightgbm", "deltalake"}
     for statement in ("import grownet", "import serving.server", "import guard.loop"):
         assert not loaded(statement) & heavy, statement
+
+
+def test_the_flows_that_people_wait_for_load_prefect_and_nothing_else_that_is_heavy() -> None:
+    heavy = {"mlflow", "great_expectations", "evidently", "lightgbm", "deltalake", "pandas", "scipy", "pyarrow"}
+    assert not loaded("import flows.operate, flows.progress, flows.release") & heavy

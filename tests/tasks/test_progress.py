@@ -12,9 +12,12 @@ from errors import NotFound
 from records import utc_now
 from stores.ledger import plans
 from tasks import progress, progress_page
-from tasks.progress import Seen, look, models_to_show
+from tasks.progress import Seen, asked_for, look, models_to_show
 from tests.guard.town import Town, settings
 from tests.stores.ledger.world import MODEL, arm, subject
+from tests.tasks.test_runs import Server, server
+
+__all__ = ["server"]  # a fixture
 
 
 @pytest.fixture
@@ -35,7 +38,7 @@ def page(town: Town) -> str:
     return progress_page.markdown(one.found, one.history, one.waiting)
 
 
-def line(town: Town) -> str:
+def words(town: Town) -> str:
     one = seen(town)
     return progress_page.line(one.found, one.waiting)
 
@@ -48,7 +51,7 @@ def test_a_rollout_that_just_began(town: Town) -> None:
     assert "| 2 | 50 % | 0 s | 500 |  |" in shown
     assert "| champion | rules | 100 % |" in shown
     assert "Evidence" not in shown
-    assert line(town).startswith("Revision 1: recommendation-v1 at step 1 of 3, in the shadow. Still needed: how much")
+    assert words(town).startswith("Revision 1: recommendation-v1 at step 1 of 3, in the shadow. Still needed: how much")
 
 
 def test_who_stopped_it_and_whom_a_ballot_waits_for(town: Town) -> None:
@@ -67,7 +70,7 @@ def test_in_rules_mode_nobody_else_answers(town: Town) -> None:
     for _ in (2, 3):
         advanced(town)
     assert "| champion | recommendation-v1 | 98 % |" in page(town)
-    assert "recommendation-v1 answers, no rollout runs, compared with rules" in line(town)
+    assert "recommendation-v1 answers, no rollout runs, compared with rules" in words(town)
     assert seen(town).found.percent == 100
     town.operate(moves.fallback)
     shown = page(town)
@@ -101,7 +104,45 @@ def test_a_plan_that_changes_meanwhile_is_shown_again(town: Town) -> None:
 
 def test_only_models_of_which_something_was_decided_are_shown(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROWNET_HOME", str(town.folder))
-    assert models_to_show.fn("") == models_to_show.fn(MODEL) == [MODEL]
-    assert models_to_show.fn("demand") == []
+    assert models_to_show.fn({""}, "") == models_to_show.fn({MODEL}, MODEL) == [MODEL]
+    assert models_to_show.fn({"demand"}, "demand") == []
+    assert models_to_show.fn({MODEL, "<script>"}, MODEL) == [MODEL]  # somebody else's run in line
     with pytest.raises(NotFound, match="one of"):
-        models_to_show.fn("nothing")
+        models_to_show.fn({"nothing"}, "nothing")
+
+
+@pytest.fixture
+def line(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """Prefect, for a run that looks at the line all the time."""
+    monkeypatch.setenv("GROWNET_PREFECT_URL", server.settings.prefect_url)
+    monkeypatch.setattr(progress, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.2)
+    return server
+
+
+def waiting(**models: str) -> tuple[int, list[dict[str, object]]]:
+    return 200, [{"id": run, "parameters": {"model": model}, "auto_scheduled": False} for run, model in models.items()]
+
+
+def cancelled(server: Server) -> list[str]:
+    return [path.split("/")[3] for _, path, _ in server.asked if path.endswith("/set_state")]
+
+
+def test_a_run_takes_over_those_behind_it_and_lets_none_go_before_it_was_shown(line: Server) -> None:
+    line.replies = [waiting(one=MODEL), (201, {}), waiting(two="demand", three=MODEL), (201, {}), (201, {}), waiting()]
+    rounds = asked_for(MODEL)
+    assert next(rounds) == {MODEL}
+    assert cancelled(line) == []  # killed here, the other would begin
+    assert next(rounds) == {"demand", MODEL}
+    assert cancelled(line) == ["one"]
+    assert list(rounds) == []
+    assert cancelled(line) == ["one", "two", "three"]
+
+
+def test_a_run_by_the_schedule_looks_once_and_no_run_stays_for_ever(
+    line: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.replies = [waiting(one=MODEL)]
+    assert list(asked_for("")) == [{"", MODEL}]
+    monkeypatch.setattr(progress, "LONGEST_SECONDS", 0)
+    assert list(asked_for(MODEL)) == [{MODEL}]
