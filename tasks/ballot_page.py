@@ -270,16 +270,10 @@ def _sample(about: Promotion) -> str:
     rate = metrics.get(f"champion.{kpi}", metrics.get(kpi))
     if rate is None or not 0 < rate < 1:
         return f"how many answers that takes is said as they come: the holdout has no {plain(kpi)} between 0 and 1"
-    from checks.tallies import sample_needed  # here, since a vote, which needs none of it, waits for no frames
     from models.contract import find
 
-    paired = find(about.candidate.model).JUDGE == "paired"
-    cases = AGREEMENTS if paired else (None,)
-    needs = [(sample_needed(about.rollout, rate, agreement), agreement) for agreement in cases]
-    times = 1 if paired else 2  # each of two equal arms has twice their harmonic size
-    said = " or ".join(
-        f"{_count(need, times)}{f' (hits that correlate by {one:g})' if one else ''}" for need, one in needs
-    )
+    needs = samples(about.rollout, rate, paired=find(about.candidate.model).JUDGE == "paired")
+    said = " or ".join(f"{_count(need)}{f' (hits that correlate by {one:g})' if one else ''}" for need, one in needs)
     asked = sum(step.min_answers for step in about.rollout.steps)
     return (
         f"an arm that is as good needs about {said} matured answers to pass nine times in ten; the steps ask for "
@@ -287,8 +281,22 @@ def _sample(about: Promotion) -> str:
     )
 
 
-def _count(need: int | None, times: int) -> str:
-    return "more than can be said" if need is None else f"{need * times:,}"
+def samples(rollout: Rollout, rate: float, *, paired: bool) -> list[tuple[int | None, float | None]]:
+    """The matured answers of both arms that the page names, each with the correlation of hits it is for; None: beyond saying.
+
+    Args:
+        rate: the champion's KPI on the holdout, between 0 and 1.
+    """
+    from checks.tallies import sample_needed  # here, since a vote, which needs none of it, waits for no frames
+
+    cases = AGREEMENTS if paired else (None,)
+    needs = [(sample_needed(rollout, rate, agreement), agreement) for agreement in cases]
+    times = 1 if paired else 2  # each of two equal arms has twice their harmonic size
+    return [(None if need is None else need * times, agreement) for need, agreement in needs]
+
+
+def _count(need: int | None) -> str:
+    return "more than can be said" if need is None else f"{need:,}"
 
 
 def _share(step: Step) -> str:

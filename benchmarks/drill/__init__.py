@@ -82,6 +82,7 @@ def drill(found: Drill) -> None:
     from benchmarks.drill.house import running
     from benchmarks.drill.measures import exceeded
     from benchmarks.drill.play import play
+    from benchmarks.drill.sittings import HOME
     from stack.processes import ending_on_signals
 
     def tell(repeat: Repeat) -> None:
@@ -89,7 +90,7 @@ def drill(found: Drill) -> None:
         print("\n".join(said), file=sys.stderr, flush=True)
 
     with (
-        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory(prefix=HOME, dir=found.folder) as folder,
         threadpool_limits(limits=1),
         ending_on_signals(),
         found.sitting() as sitting,

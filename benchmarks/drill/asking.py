@@ -26,6 +26,7 @@ GOOD, STEADY, DRIFTED, FALLEN, SURGE = "good", "steady", "drifted", "fallen", "s
 NOTHING = "99999Z"  # a product of no catalogue
 BASKET = 8  # products sent with a drifted request, half of them in no catalogue
 CONNECTIONS = 64
+NEXT = timedelta(hours=1)  # what changes begins with an hour of event time, as windows do
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,9 @@ def kinds() -> dict[str, Kind]:
     return {
         GOOD: Kind(known, WORSE),
         STEADY: Kind(known, SAME),
-        DRIFTED: Kind(drifted, None),  # what came of these is not known yet
-        FALLEN: Kind(drifted, WORSE),
-        SURGE: Kind([_body(customer=f"nobody-{at}") for at in range(PAYLOADS)], None, timedelta(hours=1)),
+        DRIFTED: Kind(drifted, None, NEXT),  # what came of these is not known yet
+        FALLEN: Kind(drifted, WORSE, NEXT),
+        SURGE: Kind([_body(customer=f"nobody-{at}") for at in range(PAYLOADS)], None, NEXT),
     }
 
 

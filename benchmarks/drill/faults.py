@@ -26,7 +26,8 @@ from stores.ledger import findings, rulings
 from tasks.operate import act, add_operator
 
 SLOW_SECONDS = 1.0  # a call of the slow candidate; the deadline is half of it
-LOST_SECONDS = 5.0  # that MLflow is away
+AWAY_SECONDS = 5.0  # that MLflow is
+LOST_SECONDS = 1.0  # after a worker was killed a request that is due meets no dead connection any more
 PHASES = 4  # where in a run of the monitor a surge begins is another place in each repeat
 OPERATOR = "olga"
 ERRORS_SECONDS, SURGE_SECONDS, LEADER_SECONDS = 30.0, 60.0, 15.0
@@ -34,10 +35,11 @@ SAMPLES = 1.5
 
 
 class Fault(NamedTuple):
-    """How a fault is played, what it may cost, and whether it needs Prefect and MLflow."""
+    """How a fault is played, what it may cost, the kind of incident that answers it, and whether it needs Prefect and MLflow."""
 
     play: Callable[[Stage], None]
     limit: Limit
+    incident: str = ""
     flows: bool = False
 
 
@@ -96,11 +98,14 @@ def drift_and_drop(stage: Stage) -> None:
     stage.prints(WATCHED, WORSE)
     stage.send(STEADY, DRIFTED, FALLEN)
     _promoted(stage, arm)
+    clear(stage.running.stack.settings)
+    stage.swap(STEADY, DRIFTED)
+    began = time.time()
+    stage.rest()
     with Rounds(stage.running.stack.settings) as rounds:
-        stage.swap(STEADY, DRIFTED)
-        began = time.time()
         until(lambda: _drifted(stage, arm), "drift of what is sent, found and frozen for", MOST_SECONDS)
         stage.notes["drift_frozen_seconds"] = round(time.time() - began, 1)
+        rounds.enough()
         stage.count_from_here()
         stage.begins()
         stage.swap(DRIFTED, FALLEN)
@@ -139,9 +144,10 @@ def dead_mlflow(stage: Stage) -> None:
     stage.send(STEADY)
     stage.begins()
     stage.running.kill("mlflow")
-    time.sleep(LOST_SECONDS)
+    time.sleep(AWAY_SECONDS)
     ready = stage.readyz()
     stage.require("every replica is ready without it", bool(ready.get("ready")), ready)
+    stage.require("MLflow was away all the time", "mlflow" in stage.running.stack.dead())
     stage.restored = stage.began  # nothing was bad
 
 
@@ -156,6 +162,7 @@ def dead_prefect(stage: Stage) -> None:
     stage.switch_to(house.undo("restore"))
     _misbehaves(stage, faulty.Fault(files=house.worse_files, raises=True), "error", sending=False)
     stage.answering.insert(0, stage.answering.pop())  # the fault's own first
+    stage.require("Prefect was away all the time", "prefect" in stage.running.stack.dead())
 
 
 def killed_leader(stage: Stage) -> None:
@@ -174,7 +181,9 @@ def killed_leader(stage: Stage) -> None:
     right = before.canary is not None and set(moves.contents(before.canary)) <= set(plan.rejected)
     stage.require("one plan was written, and it takes the canary back", since == [plan] and right, len(since))
     stage.require("version 1 answers as before", plan.champion == before.champion, plan.champion.name)
-    stage.notes |= {"killed": leader, "leads": stage.running.leader()}
+    leads = stage.running.leader()
+    stage.require("another guard leads", leads not in {leader, ""}, leads)
+    stage.notes |= {"killed": leader, "leads": leads}
 
 
 def killed_worker(stage: Stage) -> None:
@@ -184,7 +193,7 @@ def killed_worker(stage: Stage) -> None:
     stage.begins()
     stage.running.workers[0].kill()
     until(lambda: len({one.pid for one in stage.running.workers} - before) == 1, "another worker", READY_SECONDS)
-    stage.detected = min(one.create_time() for one in stage.running.workers if one.pid not in before)
+    stage.detected = time.time()  # a process tells when it began by the machine's start, in whole seconds
     stage.running.followed(stage.house.plan(), stage.began)
     stage.restored = time.time()
     stage.require("there are as many workers again", len(stage.running.workers) == REPLICAS)
@@ -193,17 +202,17 @@ def killed_worker(stage: Stage) -> None:
 FAULTS: dict[
     str, Fault
 ] = {  # in the order they are played: what a monitor found outlives its fault, so those come last
-    "lower_ctr": Fault(lower_ctr, Limit(sample=SAMPLES)),
-    "errors": Fault(errors, Limit(restored=ERRORS_SECONDS)),
-    "slow": Fault(slow, Limit(restored=ERRORS_SECONDS)),
-    "corrupt_artifact": Fault(corrupt_artifact, Limit(restored=ERRORS_SECONDS)),
+    "lower_ctr": Fault(lower_ctr, Limit(sample=SAMPLES), "kpi_drop"),
+    "errors": Fault(errors, Limit(restored=ERRORS_SECONDS), "errors"),
+    "slow": Fault(slow, Limit(restored=ERRORS_SECONDS), "late"),
+    "corrupt_artifact": Fault(corrupt_artifact, Limit(restored=ERRORS_SECONDS), "refused_artifact"),
     "dead_ledger": Fault(dead_ledger, Limit(switches=False)),
     "dead_mlflow": Fault(dead_mlflow, Limit(switches=False), flows=True),
-    "dead_prefect": Fault(dead_prefect, Limit(restored=ERRORS_SECONDS), flows=True),
-    "killed_leader": Fault(killed_leader, Limit(switched=LEADER_SECONDS)),
-    "killed_worker": Fault(killed_worker, Limit(failed=None, switches=False)),
-    "drift_and_drop": Fault(drift_and_drop, Limit(sample=SAMPLES), flows=True),
-    "null_surge": Fault(null_surge, Limit(restored=SURGE_SECONDS), flows=True),
+    "dead_prefect": Fault(dead_prefect, Limit(restored=ERRORS_SECONDS), "errors", flows=True),
+    "killed_leader": Fault(killed_leader, Limit(switched=LEADER_SECONDS), "errors"),
+    "killed_worker": Fault(killed_worker, Limit(lost_seconds=LOST_SECONDS, switches=False)),
+    "drift_and_drop": Fault(drift_and_drop, Limit(sample=SAMPLES), "kpi_drop", flows=True),
+    "null_surge": Fault(null_surge, Limit(restored=SURGE_SECONDS), "corruption", flows=True),
 }
 
 

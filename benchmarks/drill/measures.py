@@ -7,6 +7,7 @@ of the client's record, all on one machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -63,7 +64,9 @@ class Limit(NamedTuple):
     restored: float | None = None  # seconds since the fault
     switched: float | None = None
     sample: float | None = None  # times the sample that the plan had printed
-    failed: int | None = 0  # requests; None where the fault itself breaks connections
+    lost_seconds: float | None = (
+        None  # requests that were due this soon after the fault may be lost with it; None: none may
+    )
     switches: bool = True  # False: nothing is to be switched, so nothing is
 
 
@@ -79,6 +82,7 @@ class Repeat(msgspec.Struct, frozen=True, kw_only=True):
     switch_seconds: tuple[float | None, ...] = ()  # of each change that takes something back
     requests: int = 0
     failed: int = 0
+    failed_at: tuple[float, ...] = ()  # when those were due
     failed_switching: int = 0
     wrong: int = 0
     unfed: int = 0  # outcomes that were not taken
@@ -91,9 +95,11 @@ class Repeat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def answered(records: Iterable[Sent], wall: Callable[[float], float]) -> list[Answered]:
-    """The answers of a client's record, oldest first."""
-    decode = msgspec.json.Decoder(Reply).decode
-    found = [Answered(one.stream, decode(one.body), wall(one.done)) for one in records if one.status == OK]
+    """The answers of a client's record, oldest first; one that is no reply is left to who looks for wrong ones."""
+    decode, found = msgspec.json.Decoder(Reply).decode, []
+    for one in records:
+        with suppress(msgspec.DecodeError):
+            found += [Answered(one.stream, decode(one.body), wall(one.done))] if one.status == OK else []
     return sorted(found, key=lambda one: one.at)
 
 
@@ -135,13 +141,21 @@ def exceeded(repeat: Repeat, limit: Limit) -> list[str]:
         if seconds is None or seconds > SWITCH_SECONDS:
             took = "a replica never followed" if seconds is None else f"the switch took {seconds:.2f} s"
             found.append(f"{name}: {took}, the limit is {SWITCH_SECONDS:g} s")
-    if limit.failed is not None and repeat.failed > limit.failed:
-        found.append(f"{name}: {repeat.failed} of {repeat.requests} requests failed, allowed are {limit.failed}")
+    found += _failed(name, repeat, limit)
     if limit.switches and repeat.failed_switching:
         found.append(f"{name}: {repeat.failed_switching} requests failed during the switch")
     if repeat.wrong:
         found.append(f"{name}: {repeat.wrong} wrong answers: {repeat.notes.get('wrong')}")
     return found + _sample(name, repeat, limit)
+
+
+def _failed(name: str, repeat: Repeat, limit: Limit) -> list[str]:
+    lost = limit.lost_seconds
+    if lost is None:
+        count, which = repeat.failed, "none may"
+    else:
+        count, which = sum(due > lost for due in repeat.failed_at), f"only those due within {lost:g} s may"
+    return [f"{name}: {count} of {repeat.requests} requests failed, {which}"] if count else []
 
 
 def _sample(name: str, repeat: Repeat, limit: Limit) -> list[str]:

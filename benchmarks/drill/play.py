@@ -56,8 +56,11 @@ def _played(stage: Stage) -> Repeat:
     if stage.running.flows:
         clear(stage.running.stack.settings)
     try:
-        FAULTS[stage.fault].play(stage)
+        fault = FAULTS[stage.fault]
+        fault.play(stage)
         stage.rest()
+        found = stage.incident.kind if stage.incident is not None else ""
+        stage.require("the incident is of this fault", found == fault.incident, found)
     except GrownetError as error:
         stage.broken.append(str(error))
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -15,10 +15,10 @@ from errors import GrownetError, StackError
 from tasks import runs
 
 LOOK_SECONDS = 0.25
-WAITING = {  # runs of the flow that each change of a plan starts
+WAITING: dict[str, Any] = {  # runs of the flow that each change of a plan starts
     "flows": {"name": {"any_": ["progress"]}},
     "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
-    "limit": 200,
+    "limit": 50,  # as many as are deleted at once
 }
 MOST_SECONDS = 180.0
 
@@ -26,11 +26,13 @@ MOST_SECONDS = 180.0
 def clear(settings: Settings) -> int:
     """Deletes the runs that wait in line to show a changed plan, and says how many: a drill changes plans in a minute as a
     house does in a month, and each run shows the newest. A Prefect that is too busy to be asked is left alone."""
-    api, cleared = settings.prefect_url, 0
+    api = f"{settings.prefect_url}/flow_runs"
     with suppress(httpx.HTTPError, ValueError):
-        for run in httpx.post(f"{api}/flow_runs/filter", json=WAITING, timeout=30).raise_for_status().json():
-            cleared += httpx.delete(f"{api}/flow_runs/{run['id']}", timeout=30).is_success
-    return cleared
+        found = httpx.post(f"{api}/filter", json=WAITING, timeout=30).raise_for_status().json()
+        chosen = {"flow_runs": {**WAITING["flow_runs"], "id": {"any_": [run["id"] for run in found]}}}
+        deleted = httpx.post(f"{api}/bulk_delete", json=chosen, timeout=30).raise_for_status().json() if found else {}
+        return len(deleted.get("deleted", ()))
+    return 0
 
 
 class Round(NamedTuple):
@@ -55,8 +57,12 @@ class Rounds:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
+        self.enough()
         self._thread.join(MOST_SECONDS)
+
+    def enough(self) -> None:
+        """No further run is begun."""
+        self._stop.set()
 
     def first(self) -> bool:
         """Whether a run has ended. Raises StackError when Prefect cannot be asked for one."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from errors import StackError, UsageError
 from records import digest_bytes, digest_of
 from tasks.provenance import ROOT, commit
 
-FACTS = "facts.json"
+FACTS, HOME = "facts.json", "home-"
 CODE = {".py", ".yaml", ".j2", ".lock"}
 ASIDE = {"tests", "docs", "deploy"}  # a drill runs nothing of these
 
@@ -133,7 +134,7 @@ class Drill:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Holds a drill's folder, which is made when it is not there.
+    """Holds a drill's folder, which is made when it is not there; homes that killed sittings left there go.
 
     Raises:
         UsageError: when another drill holds it.
@@ -144,6 +145,8 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(f"drill in {folder}", expected="no other drill in this folder", got="one runs") from None
+        for left in folder.glob(f"{HOME}*"):
+            shutil.rmtree(left, ignore_errors=True)  # a process of it may just be ending
         yield
 
 

@@ -25,13 +25,14 @@ from benchmarks.reliability.stage import Run, Stated
 from benchmarks.reliability.verdict import look
 from benchmarks.reliability.village import MODEL
 from checks.judge import state_of
-from checks.tallies import sample_needed
 from records import Arm, Incident, ReleasePlan, Rollout
 from stores.ledger import counters, incidents, verdicts
+from tasks.ballot_page import samples
 
 BASELINE_SECONDS = 1.5  # of good traffic before a fault, and after all is well again
 MOST_SECONDS = 300.0
 EXAMPLES = 3
+CLOCKS_SECONDS = 0.1  # more between wall and monotonic clock in one repeat, and somebody set one
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,14 @@ class Stage:
     restored: float | None = None
     incident: Incident | None = None
     answering: list[ReleasePlan] = field(default_factory=list)  # plans that took something back; the fault's own first
-    bad: Callable[[Answered], bool] = lambda _: False
+    bad: Callable[[Answered], bool] | None = None  # an answer that the fault spoilt; None where it spoils none
     printed: int | None = None
     matured_before: int = 0
     broken: list[str] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     _traffic: Traffic | None = None
     _since: float = 0.0  # of the traffic, monotonic
+    _offset: float = 0.0  # of the clocks then
 
     def __post_init__(self) -> None:
         self.running, self.house = self.theatre.running, self.theatre.running.house
@@ -98,7 +100,7 @@ class Stage:
             asking.stream(name, kinds[name], told[name], key=self.theatre.key, moment=self.moment, per_second=rate)
             for name, rate in rates.items()
         ]
-        self._since = time.monotonic()
+        self._since, self._offset = time.monotonic(), wall(0.0)
         self._traffic = Traffic(self.running.folder, self.running.address, streams, 2 * MOST_SECONDS)
         time.sleep(BASELINE_SECONDS)
 
@@ -151,8 +153,8 @@ class Stage:
         self.answering.append(plan)
 
     def prints(self, rollout: Rollout, mix: Mix) -> None:
-        """The sample that the ballot's page prints for these rates."""
-        self.printed = sample_needed(rollout, mix.rates[0], mix.agreement)
+        """The smaller of the samples that the ballot's page prints for a holdout with the champion's rate."""
+        self.printed = min(need for need, _ in samples(rollout, mix.rates[0], paired=True) if need is not None)
 
     def count_from_here(self) -> None:
         """Answers that matured before the fault do not count for the sample it is decided on."""
@@ -192,6 +194,7 @@ class Stage:
         wrong = self._wrong(asked)
         answers = answered(asked, wall)
         switches = [switch(plan, self.theatre.watcher.states, answers, REPLICAS) for plan in self.answering]
+        self._refuse_nothing(answers)
         detected = self.incident.detected_at.timestamp() if self.incident else self.detected
         overrides = sorted({one.reply.override for one in answers} - {""})
         self.notes |= {"overrides": overrides, "wrong": wrong[:EXAMPLES], "answers": len(answers)}
@@ -205,6 +208,7 @@ class Stage:
             switch_seconds=tuple(one.seconds for one in switches),
             requests=len(asked),
             failed=sum(one.status != OK for one in asked),
+            failed_at=tuple(wall(one.due) - self.began for one in asked if one.status != OK),
             failed_switching=sum(
                 failed_within(asked, one.written - wall(0.0), (_end(one) or one.written) - wall(0.0))
                 for one in switches
@@ -221,8 +225,21 @@ class Stage:
         """The last bad answer, or when the house says that it was over, whatever was later."""
         said = self.incident.restored_at if self.incident else None
         known = [said.timestamp() if said is not None else self.restored]
-        known += [one.at for one in answers if one.at >= self.began and self.bad(one)]
+        known += [one.at for one in self._spoilt(answers)]
         return max((one for one in known if one is not None), default=None)
+
+    def _spoilt(self, answers: list[Answered]) -> list[Answered]:
+        return [one for one in answers if one.at >= self.began and self.bad is not None and self.bad(one)]
+
+    def _refuse_nothing(self, answers: list[Answered]) -> None:
+        """A repeat in which nothing was spoilt, nobody asked afterwards or a clock was set says nothing."""
+        if self.broken:
+            return
+        over = self._over(answers)
+        self.require("the fault spoilt an answer", self.bad is None or bool(self._spoilt(answers)))
+        self.require("answers came when it was over", over is not None and bool(answers) and answers[-1].at > over)
+        moved = wall(0.0) - self._offset
+        self.require("the clocks ran alike", abs(moved) < CLOCKS_SECONDS, f"{moved:.2f} s apart")
 
     def _from_fault(self, moment: float | None) -> float | None:
         return None if moment is None or not self.began else moment - self.began

@@ -85,7 +85,8 @@ class TestSwitch:
 
 
 def test_answers_are_decoded_and_ordered() -> None:
-    found = answered([sent(1, done=3.0), sent(2, 503), sent(3, done=2.0)], lambda moment: moment + 10)
+    no_reply = Sent(4, "good", 0, 0.0, 0.0, 1.0, 200, "", "", b"{}")
+    found = answered([sent(1, done=3.0), sent(2, 503), sent(3, done=2.0), no_reply], lambda moment: moment + 10)
     assert [one.at for one in found] == [12.0, 13.0]
     assert found[0].reply == Reply(7, "champion", 1, "")
 
@@ -111,7 +112,7 @@ class TestLimits:
             ({"detected": 301.0}, "detected after 301.0 s"),
             ({"switch_seconds": (0.5, 2.01)}, "the switch took 2.01 s"),
             ({"switch_seconds": (None,)}, "a replica never followed"),
-            ({"failed": 1}, "1 of 100 requests failed"),
+            ({"failed": 1, "failed_at": (-0.5,)}, "1 of 100 requests failed"),
             ({"failed_switching": 1}, "1 requests failed during the switch"),
             ({"wrong": 2, "notes": {"wrong": ["another arm"]}}, "another arm"),
             ({"broken": ("not so: version 1 answers",)}, "version 1 answers"),
@@ -134,8 +135,10 @@ class TestLimits:
         assert "is not known" in exceeded(GOOD, limit)[0]
 
     def test_a_worker_takes_its_requests_along(self) -> None:
-        quiet = replace(GOOD, switched=None, switch_seconds=(), failed=16)
-        assert exceeded(quiet, FAULTS["killed_worker"].limit) == []
+        limit = FAULTS["killed_worker"].limit
+        quiet = replace(GOOD, switched=None, switch_seconds=(), failed=3, failed_at=(-0.1, 0.0, 0.9))
+        assert exceeded(quiet, limit) == []
+        assert "1 of 100 requests failed" in exceeded(replace(quiet, failed_at=(-0.1, 0.0, 1.1)), limit)[0]
 
     def test_all_are_those_of_the_issue(self) -> None:
         restored = {name: fault.limit.restored for name, fault in FAULTS.items() if fault.limit.restored}
@@ -143,7 +146,7 @@ class TestLimits:
             "errors": 30.0, "slow": 30.0, "corrupt_artifact": 30.0, "dead_prefect": 30.0, "null_surge": 60.0,
         }  # fmt: skip
         assert {name for name, fault in FAULTS.items() if fault.limit.sample == 1.5} == {"lower_ctr", "drift_and_drop"}
-        assert {name for name, fault in FAULTS.items() if fault.limit.failed is None} == {"killed_worker"}
+        assert {name for name, fault in FAULTS.items() if fault.limit.lost_seconds is not None} == {"killed_worker"}
         assert len(FAULTS) == 11
 
 
@@ -153,5 +156,5 @@ def test_repeats_are_summed_up() -> None:
     assert found["moments"]["restored"] == {"p50": 2.0, "max": 3.0, "times": 3}
     assert (found["requests"], found["failed"], found["repeats"]) == (300, 1, 3)
     assert found["switch"] == {"p50": 0.5, "max": 0.5, "times": 3}
-    assert found["exceeded"] == ["errors 3: 1 of 100 requests failed, allowed are 0"]
+    assert found["exceeded"] == ["errors 3: 1 of 100 requests failed, none may"]
     assert summary([replace(GOOD, decided=None)], LIMIT)["moments"]["decided"] is None

@@ -57,6 +57,9 @@ def test_a_process_that_is_killed_leaves_what_it_had(tmp_path: Path) -> None:
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    (tmp_path / "home-abc" / "home").mkdir(parents=True)  # of its stack
+    with alone(tmp_path):
+        assert not (tmp_path / "home-abc").exists()
     kept = read(tmp_path)
     assert (kept.played["errors"], kept.sittings[0].playing, kept.sittings[0].repeats) == ([GOOD], "errors 2", 1)
 
