@@ -54,30 +54,33 @@ def _late(case: Case) -> Found | None:
 def _too_often(case: Case, state: Kind, own: Trend, control: Trend, did: str) -> Found | None:
     if max(case.now.answers, case.now.errors) < case.gates.min_requests or not own.alarms:
         return None
-    said = f"{own.bad} of the last {own.answers} answers of {_name(case)} {did}"
-    if case.who.role == "canary":
-        return Found(state, "rollback", said)
-    return _beside_its_control(case, state, (own, control), said)
-
-
-def _beside_its_control(case: Case, state: Kind, trends: tuple[Trend, Trend], said: str) -> Found:
-    """A champion goes back to a version that does better, not to one of which nobody knows; for what the control did before
-    the champion failed, nobody gives anything. Where both go on failing the rules answer."""
-    own, control = trends
     limit = case.gates.max_error_rate if state == "errors" else case.gates.max_late_rate
     bad, answers = beside(case, state)
-    said = f"{said}; {bad} of {answers} of its control {case.who.control.name} meanwhile"
+    said = (
+        f"{own.bad} of the last {own.answers} answers of {_name(case)} {did}; "
+        f"{bad} of {answers} of {case.who.control.name} meanwhile"
+    )
     # one that always fails is compared as if it did so half of the time: one good answer of the control is luck
-    if fails_less(bad, answers, min(own.bad / own.answers, (1.0 + limit) / 2), limit):
-        return Found(state, _back(case), said)
-    if not (control.alarms and bad > limit * answers):
-        return Found(state, "none", f"{said}: too few to say that it does better")
+    better = fails_less(bad, answers, min(own.bad / own.answers, (1.0 + limit) / 2), limit)
+    alike = bad > limit * answers and not better
     lasted = (case.seen.at - (own.alarmed_at or case.seen.at)).total_seconds()
+    if case.who.role == "canary":
+        return _canary_too_often(state, said, wait=alike and lasted < BOTH_SECONDS)
+    if better:
+        return Found(state, _back(case), said)
+    if not (alike and control.alarms):
+        return Found(state, "none", f"{said}: too few to say that it does better")
     if lasted < BOTH_SECONDS:
-        return Found(
-            state, "none", f"{said}: it does no better; the rules answer when that has lasted {BOTH_SECONDS:.0f} s"
-        )
-    return Found("both_bad", "fallback", f"{said}: it does no better, for {lasted:.0f} s")
+        return Found(state, "none", f"{said}, no better: the rules answer when that has lasted {BOTH_SECONDS:.0f} s")
+    return Found("both_bad", "fallback", f"{said}, no better")
+
+
+def _canary_too_often(state: Kind, said: str, *, wait: bool) -> Found:
+    """A candidate is cheap, and may be what makes both bad; only what may pass in a moment is waited for, since its hash
+    would be rejected for good."""
+    if wait:
+        return Found(state, "none", f"{said}, no better: taken back when that has lasted {BOTH_SECONDS:.0f} s")
+    return Found(state, "rollback", said)
 
 
 def _drop(case: Case) -> Found | None:

@@ -11,15 +11,15 @@ from math import log
 DOUBT = 0.05  # how likely an arm may be said to fail less often that does not, all looks together
 LOOKS = 3.2e7  # two rate tests at two looks a second for a quarter: less than one false alarm in that time
 CERTAIN = 1e9  # a score beyond any threshold
-HIGHEST = 2.0  # thresholds that a score may reach: what is over must not sound for as long as it lasted
+ABOVE = 3.0  # the threshold a score may be: what is over must not sound for as long as it lasted
 
 
 def carry_on(before: tuple[float, ...], bad: int, answers: int, limit: float) -> tuple[float, ...]:
     """Carries the rate test on by one look: one score for each rival rate, empty for a limit that cannot be passed.
 
     A score is the log-likelihood of the rival rate against the limit, summed over looks and never below 0 (Page 1954),
-    so that a break after a million good answers shows as quickly as one at the start. Nor does it grow beyond HIGHEST
-    thresholds, which no alarm needs, so that the end of a break shows as well.
+    so that a break after a million good answers shows as quickly as one at the start. Nor does it grow far beyond its
+    threshold, which no alarm needs, so that the end of a break shows as well: after some 3 / limit good answers.
 
     Args:
         before: the scores of the look before, empty at the first.
@@ -32,7 +32,7 @@ def carry_on(before: tuple[float, ...], bad: int, answers: int, limit: float) ->
     rates = rivals(limit)
     good = answers - bad
     steps = [bad * log(rate / limit) + good * log((1 - rate) / (1 - limit)) for rate in rates]
-    most = HIGHEST * _threshold(len(rates))
+    most = _threshold(len(rates)) + ABOVE
     return tuple(
         min(max(0.0, old) + step, most) for old, step in zip(before or (0.0,) * len(rates), steps, strict=True)
     )

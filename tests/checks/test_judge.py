@@ -139,6 +139,33 @@ class TestTakenBack:
         assert says(verdict) == (kind, "rollback")
         assert "40 of the last 100" in verdict.reason
 
+    @pytest.mark.parametrize("kind", ["errors", "late"])
+    def test_a_spike_that_hits_the_champion_as_well_rejects_no_canary(self, kind: str) -> None:
+        """Its hash would be rejected for good for what the host did."""
+        guard, rows = Guard(plan_at(2)), [*live(SALT, "champion", 1, 2000), *live(SALT, "canary", 2, 2000)]
+        guard.tick(rows)
+        rows += [*live(SALT, "champion", 1, 60, **{kind: 60}), *live(SALT, "canary", 2, 60, **{kind: 60})]
+        assert says(guard.tick(rows)) == (kind, "none")
+        assert "taken back when that has lasted 30 s" in guard.verdicts[-1].reason
+        for _ in range(5):
+            rows += [*live(SALT, "champion", 1, 600), *live(SALT, "canary", 2, 600)]
+            assert guard.tick(rows, seconds=8.0).action == "none"
+        assert state_of(guard.verdicts[-1]) != kind
+
+    def test_what_lasts_for_both_takes_the_canary_back_which_may_be_why(self) -> None:
+        guard, rows = Guard(plan_at(2)), [*live(SALT, "champion", 1, 2000), *live(SALT, "canary", 2, 2000)]
+        guard.tick(rows)
+        for _ in range(3):
+            rows += [*live(SALT, "champion", 1, 60, late=60), *live(SALT, "canary", 2, 60, late=60)]
+            guard.tick(rows, seconds=BOTH_SECONDS / 2)
+        assert [says(one) for one in guard.verdicts[1:]] == [("late", "none"), ("late", "none"), ("late", "rollback")]
+
+    def test_a_champion_that_now_does_well_leaves_it_no_excuse(self) -> None:
+        guard, rows = Guard(plan_at(2)), [*live(SALT, "champion", 1, 2000), *live(SALT, "canary", 2, 2000)]
+        guard.tick(rows)
+        rows += [*live(SALT, "champion", 1, 60, errors=5), *live(SALT, "canary", 2, 60, errors=60)]
+        assert says(guard.tick(rows)) == ("errors", "rollback")
+
     def test_not_below_min_requests_nor_on_a_single_unlucky_answer(self) -> None:
         guard = Guard(plan_at(1))
         guard.tick([])
@@ -349,7 +376,7 @@ class TestAfterAll:
         rows = [*live(SALT, "champion", 2, 500, errors=100), *live(SALT, "control", 1, 500, errors=100)]
         guard = Guard(plan_at(3))
         assert says(guard.tick(rows)) == ("errors", "none")
-        assert "the rules answer when that has lasted 30 s" in guard.verdicts[-1].reason
+        assert "no better: the rules answer when that has lasted 30 s" in guard.verdicts[-1].reason
         assert says(guard.tick(rows, seconds=BOTH_SECONDS)) == ("both_bad", "fallback")
 
     @pytest.mark.parametrize("kind", ["errors", "late"])

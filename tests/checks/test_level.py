@@ -86,6 +86,13 @@ def test_a_fall_within_the_margin_is_none() -> None:
         assert levels.both(found, found, 0.05).answer == answer
 
 
+def test_a_fall_that_may_be_within_the_margin_is_undecided() -> None:
+    deep, shallow = Fall(-0.2, -0.3, -0.1, 500), Fall(-0.1, -0.18, -0.02, 500)
+    assert levels.both(deep, deep, 0.05).answer == "yes"
+    assert levels.both(deep, shallow, 0.05).answer == "undecided"
+    assert levels.both(shallow, deep, 0.05).answer == "undecided"
+
+
 @pytest.mark.parametrize("blocks", [weeks(1.0, 1.0, 1.0), weeks(0.0, 0.0, 0.0, 0.0, 0.0), weeks(1.0, 1.0, 1.0, -1.0)])
 def test_what_is_no_level(blocks: Sums) -> None:
     assert levels.level(blocks) is None

@@ -12,11 +12,11 @@ from msgspec.structs import replace
 from checks import plans as moves
 from guard.watch import restored
 from records import utc_now
-from stores.ledger import tables, verdicts
+from stores.ledger import leases, tables, verdicts
 from tests.guard.test_both_down import restore
 from tests.guard.test_loop import raw
 from tests.guard.test_rollout import content
-from tests.guard.town import BAD, Town, ticks
+from tests.guard.town import BAD, WELL, Town, ticks
 from tests.stores.ledger.world import MODEL
 
 
@@ -90,6 +90,24 @@ class TestStart:
         assert (watch.memory, watch.saved) == (None, None)
         ticks(two.guard(), two)
         assert two.alerts() == []
+
+    def test_who_leads_again_knows_what_was_done_meanwhile(self, two: Town) -> None:
+        """Or it would do again what people have undone."""
+        ledger, one = two.ledgers["guard"], two.guard()
+        ticks(one, two)
+        leases.release(ledger, leases.GUARD, leases.acquire(ledger, leases.GUARD, "guard-1", 60) or 0)
+        two.find(WELL, level="yes")
+        other = two.guard(holder="other")
+        ticks(other, two)
+        assert two.plan().mode == "rules"
+        restore(two)
+        ticks(one, two, 2)  # its write is refused, and it asks who leads
+        told = [one.leads]
+        leases.release(ledger, leases.GUARD, leases.acquire(ledger, leases.GUARD, "other", 60) or 0)
+        ticks(one, two)
+        assert [*told, one.leads] == [False, True]
+        assert two.plan().mode == "model"
+        assert len(two.incidents()) == 1
 
     def test_rulings_that_cannot_be_read_are_not_forgotten(self, two: Town) -> None:
         """Else people who restored would be overruled by what they knew of, from the second tick on."""
