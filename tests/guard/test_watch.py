@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from checks import plans as moves
 from guard.watch import restored
 from records import utc_now
-from stores.ledger import leases, tables, verdicts
+from stores.ledger import findings, leases, tables, verdicts
 from tests.guard.test_both_down import restore
 from tests.guard.test_loop import raw
 from tests.guard.test_rollout import content
@@ -96,7 +96,7 @@ class TestStart:
         ledger, one = two.ledgers["guard"], two.guard()
         ticks(one, two)
         leases.release(ledger, leases.GUARD, leases.acquire(ledger, leases.GUARD, "guard-1", 60) or 0)
-        two.find(WELL, level="yes")
+        [*_, fell] = two.find(WELL, level="yes")
         other = two.guard(holder="other")
         ticks(other, two)
         assert two.plan().mode == "rules"
@@ -104,6 +104,9 @@ class TestStart:
         ticks(one, two, 2)  # its write is refused, and it asks who leads
         told = [one.leads]
         leases.release(ledger, leases.GUARD, leases.acquire(ledger, leases.GUARD, "other", 60) or 0)
+        now = utc_now()  # the monitors find the same week again
+        again = replace(fell, id="again", found_at=now, expires_at=now + timedelta(hours=2))
+        findings.save(two.ledgers["flow"], [again], "monitor")
         ticks(one, two)
         assert [*told, one.leads] == [False, True]
         assert two.plan().mode == "model"
