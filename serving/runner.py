@@ -21,6 +21,8 @@ PATIENCE_SECONDS = 0.05  # a call slower than this gets a thread beside it
 # a call is waited for so long when the one before was briefer; compiled code that keeps the interpreter's lock holds all up longer
 GLANCE_SECONDS = 0.001
 BESIDE_SHARE = 0.25  # of a core at most for work that nobody waits for: it keeps the interpreter's lock from the rest
+# one rests at a time, so that many shadows together take a third of a core at most, and not a quarter each
+RESTS = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ class Runner:
         name: for logs and thread names.
         threads: how many calls may hang before the runner is lost.
         limit: how many jobs may wait.
-        share: of a core that a thread may take; after each job it rests for as long as that asks. Waiting takes nothing.
+        share: of a core that a thread may take; after each job it rests for as long as that asks, and after others who do.
+            Waiting takes nothing.
     """
 
     def __init__(self, name: str, threads: int, limit: int, share: float = 1.0) -> None:
@@ -143,4 +146,5 @@ class Runner:
             job.end(result)
             del job, result  # or an idle thread would keep the features of its last call in memory
             if self._rest:
-                time.sleep(self._rest * (time.thread_time() - spent))
+                with RESTS:
+                    time.sleep(self._rest * (time.thread_time() - spent))

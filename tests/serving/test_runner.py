@@ -162,13 +162,15 @@ def compute(seconds: float) -> None:
         pass
 
 
-def ended_after(work: Any, count: int) -> float:
-    """Wall seconds from the first of some jobs to the last, in a runner for what nobody waits for."""
-    made, done = Runner("beside", 1, count, BESIDE_SHARE), SimpleQueue[float]()
-    for _ in range(count):
-        made.offer(Job(work, lambda _: done.put(time.monotonic())))
-    times = [done.get(timeout=PATIENT) for _ in range(count)]
-    made.close()
+def ended_after(work: Any, count: int, runners: int = 1) -> float:
+    """Wall seconds from the first of some jobs to the last, in each of some runners for what nobody waits for."""
+    made, done = [Runner("beside", 1, count, BESIDE_SHARE) for _ in range(runners)], SimpleQueue[float]()
+    for one in made:
+        for _ in range(count):
+            one.offer(Job(work, lambda _: done.put(time.monotonic())))
+    times = [done.get(timeout=PATIENT) for _ in range(count * runners)]
+    for one in made:
+        one.close()
     return times[-1] - times[0]
 
 
@@ -176,3 +178,8 @@ def test_work_that_nobody_waits_for_takes_a_share_of_a_core_and_waiting_none() -
     computed = ended_after(lambda: compute(0.02), 6)
     assert computed >= 5 * 0.02 / BESIDE_SHARE  # never faster, however busy the machine is
     wait_for(lambda: ended_after(lambda: time.sleep(0.005), 6) < computed)  # unless the machine holds it up
+
+
+def test_many_of_them_together_take_hardly_more_than_one() -> None:
+    rests = 0.02 * (1 / BESIDE_SHARE - 1) * (3 - 1) * 4  # all but the last of each, one after the other
+    assert ended_after(lambda: compute(0.02), 3, runners=4) >= rests
