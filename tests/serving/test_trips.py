@@ -9,7 +9,7 @@ from guard.lease import Leadership
 from guard.loop import Guard
 from records import OutboxEvent, Trip
 from stores.ledger import counters, incidents, outbox
-from tests.serving.inside import BOOM, SLOW, Inside, hostile, inside
+from tests.serving.inside import BOOM, HANG, SLOW, Inside, hostile, inside
 from tests.serving.town import NAME, Town, wait_for
 
 DEADLINE = 0.2
@@ -88,14 +88,18 @@ def test_a_slow_champion_is_dropped_here_and_the_guard_says_so(town: Town, monke
 
 def test_a_batch_that_takes_long_is_for_who_sends_it(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     town.configure({}, deadline=DEADLINE)
-    hostile(monkeypatch, [1])
+    free = hostile(monkeypatch, [1])
     with inside(town) as service:
-        service.ready()
-        customer = town.dealt("champion")
-        slow = {"customer": customer, "recent": [SLOW]}
+        view = service.ready().desk.view
+        assert view is not None
+        customer, runner = town.dealt("champion"), view.loaded_arms["champion"].live
+        slow = {"customer": customer, "recent": [HANG]}
         for _ in range(6):
+            free.clear()
             answers = service.ask({"requests": [slow, slow]})["answers"]
             assert {one["override"] for one in answers} == {"deadline"}
+            free.set()
+            wait_for(lambda: not runner._busy_since)  # the call took as long as the reply, and longer
         answered(service, {"customer": customer}, by=1)
         assert service.desk.view is not None
         assert not service.desk.view.tripped
