@@ -95,6 +95,9 @@ class Reporter:
         except (LedgerError, OSError) as error:
             self._away = True
             log.warning("not told yet: %s", error)
+        except Exception as error:  # noqa: BLE001 - the edge: a thread that ended would tell of no trip any more
+            self._away = True
+            log.error("not told: %s: %s", type(error).__name__, error)
         else:
             self._away = False
             self._metrics.count("journal_bad_lines", more=bad)

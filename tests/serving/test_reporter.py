@@ -1,6 +1,7 @@
 """Telling the ledger: late rather than never, once, and never in anybody's way."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from serving.metrics import Metrics
 from serving.reporter import Link, Reporter
 from stores.ledger import counters
 from stores.ledger.engine import Ledger
+from tests.serving.town import wait_for
 from tests.stores.ledger.world import MODEL, NOON
 
 
@@ -52,6 +54,28 @@ def test_what_could_not_be_told_is_told_later_and_once(tmp_path: Path, link: Lin
     reporter.close()
     assert counters.replicas(reader, MODEL) == []  # it said that it leaves: nobody waits for it, nobody misses it
     reader.close()
+
+
+def test_what_nobody_can_read_ends_no_telling(tmp_path: Path, link: Link, caplog: pytest.LogCaptureFixture) -> None:
+    """Trips and states go out whatever is wrong with the counters."""
+    ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db", "serving")
+    counters.add(ledger, [], source="one", position="no place")
+    reporter = Reporter(link, tmp_path / "journal" / "one", Tally(), Metrics())
+
+    def told() -> tuple[int, list[int]]:
+        return len(counters.trips(ledger, MODEL)), [one.revision for one in counters.replicas(ledger, MODEL)]
+
+    reporter.thread.start()
+    try:
+        for number in range(2):
+            reporter.trip(trip(number))
+            reporter.state(state(number))
+            wait_for(partial(lambda expected: told() == expected, (number + 1, [number])))
+        wait_for(lambda: "not told: ValueError" in caplog.text)
+        assert reporter.thread.is_alive()
+    finally:
+        reporter.close()
+        ledger.close()
 
 
 def test_what_waits_is_bounded(tmp_path: Path, link: Link) -> None:
