@@ -33,6 +33,8 @@ def main(argv: Sequence[str]) -> None:
     from configs.load import settings
 
     folder = chosen.resume or chosen.out or settings().home / "drill" / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}"
+    if not chosen.resume:
+        sittings.make(folder)
     with sittings.alone(folder):
         if chosen.resume:
             found = sittings.resumed(folder, _given(chosen))

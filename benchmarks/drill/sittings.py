@@ -132,15 +132,26 @@ class Drill:
         draft.replace(self.folder / FACTS)
 
 
+def make(folder: Path) -> None:
+    """Makes a drill's folder when it is not there. Raises UsageError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"drill in {folder}", expected="a folder", got=str(error)) from error
+
+
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Holds a drill's folder, which is made when it is not there; homes that killed sittings left there go.
+    """Holds a drill's folder; homes that killed sittings left there go.
 
     Raises:
-        UsageError: when another drill holds it.
+        UsageError: when another drill holds it, or it is no folder that can be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("ab") as file:
+    try:
+        lock = (folder / ".lock").open("ab")
+    except OSError as error:
+        raise UsageError(f"drill in {folder}", expected="a folder to write to", got=str(error)) from error
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -167,7 +178,7 @@ def resumed(folder: Path, given: Mapping[str, Any]) -> Drill:
     """The drill of a folder, to go on with.
 
     Args:
-        given: fields of `Asked` that the command names; other `repeats` than before are taken, the rest must be as it was.
+        given: fields of `Asked` that the command names; the rest is as it was, and but for `repeats` must be.
 
     Raises:
         UsageError: when there is none, or it was asked for otherwise, or of other code.
@@ -177,6 +188,9 @@ def resumed(folder: Path, given: Mapping[str, Any]) -> Drill:
         before = getattr(drill.asked, name)
         if name != "repeats" and value != before:
             raise UsageError(f"drill in {folder}: {name}", expected=before, got=value, do="resume it as it was begun")
+    played = max(map(len, drill.played.values()), default=0)
+    if given.get("repeats", played) < played:
+        raise UsageError(f"drill in {folder}: repeats", expected=f"at least the {played} played", got=given["repeats"])
     if drill.code != (now := code()):
         was = drill.sittings[-1].commit if drill.sittings else "unknown"
         raise UsageError(

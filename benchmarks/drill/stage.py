@@ -141,7 +141,9 @@ class Stage:
         """
         until(self._is_restored, f"an incident of {self.fault} that is restored", MOST_SECONDS)
         assert self.incident is not None  # it is restored
-        plan = self.theatre.watcher.plan(self.incident.revision)
+        revision = self.incident.revision
+        until(lambda: self._seen(revision), "the watcher", 10)
+        plan = self.theatre.watcher.plan(revision)
         self.answering.append(plan)
         self.notes |= {"incident": self.incident.kind, "actions": list(self.incident.actions)}
         return plan
@@ -149,7 +151,7 @@ class Stage:
     def switch_to(self, plan: ReleasePlan) -> None:
         """Waits until every replica follows a plan that somebody else wrote, whose switch is measured too."""
         self.running.followed(plan, plan.created_at.timestamp())
-        until(lambda: self._seen(plan), "the watcher", 10)
+        until(lambda: self._seen(plan.revision), "the watcher", 10)
         self.answering.append(plan)
 
     def prints(self, rollout: Rollout, mix: Mix) -> None:
@@ -173,8 +175,8 @@ class Stage:
         if not held:
             self.broken.append(f"not so: {what}{f' ({got})' if got else ''}")
 
-    def _seen(self, plan: ReleasePlan) -> bool:
-        return any(one.plan.revision == plan.revision for one in self.theatre.watcher.changes)
+    def _seen(self, revision: int) -> bool:
+        return any(one.plan.revision == revision for one in self.theatre.watcher.changes)
 
     def _is_restored(self) -> bool:
         changes = self.theatre.watcher.changes

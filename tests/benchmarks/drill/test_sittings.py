@@ -153,6 +153,24 @@ class TestRefused:
     def test_a_folder_without_a_drill(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="no such file"):
             drill.main(["--resume", str(tmp_path)])
+        with pytest.raises(UsageError, match="a folder to write to"):
+            drill.main(["--resume", str(tmp_path / "away")])
+        assert not (tmp_path / "away").exists()
+
+    def test_a_file_for_a_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        for option in ("--out", "--resume"):
+            with pytest.raises(UsageError, match="a folder"):
+                drill.main([option, str(tmp_path / "file")])
+
+    def test_fewer_repeats_than_were_played(self, tmp_path: Path) -> None:
+        begun(tmp_path)
+        with alone(tmp_path):
+            again = resumed(tmp_path, {})
+            with again.sitting():
+                again.ended(replace(GOOD, number=2))
+        with pytest.raises(UsageError, match="at least the 2 played, got 1"):
+            drill.main(["--resume", str(tmp_path), "--repeats", "1"])
 
     def test_two_at_once(self, tmp_path: Path) -> None:
         with alone(tmp_path), pytest.raises(UsageError, match="no other drill"), alone(tmp_path):
