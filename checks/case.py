@@ -85,6 +85,9 @@ class Seen:
     confirmed: bool  # every living replica serves this revision, and there is one
     ratio_from: tuple[Counter, ...] | None  # the counters a while after that; None: the sample ratio is not checked
     at: datetime
+    dropped: frozenset[str] = (
+        frozenset()
+    )  # artifacts that no living replica answers with, since each dropped it by itself
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Literal
 
 from checks.case import Case, Trend, beside, trips_of
+from checks.plans import contents as arm_contents
 from checks.plans import names_freeze, next_step
 from checks.rates import fails_less
 from checks.sequential import decide
@@ -39,6 +40,17 @@ def _refused(case: Case) -> Found | None:
         state, did = DROPPED[trip.kind]
         return Found(state, "rollback", f"replica {trip.replica} {did} {_name(case)}: {trip.reason}")
     return None
+
+
+def _both_dropped(case: Case) -> Found | None:
+    """Every replica has dropped champion and control by itself: the rules answer already, and nothing more is counted."""
+    arms = (case.who.arm, case.who.control)
+    contents = {one for arm in arms for one in arm_contents(arm)}
+    if len(contents) < len(arms) or not contents <= case.seen.dropped:
+        return None
+    last = max(trips_of(case.seen, case.who.arm), key=lambda trip: trip.at)
+    said = f"every replica dropped {_name(case)} and its control {case.who.control.name}; replica {last.replica}: {last.reason}"
+    return Found("both_bad", "fallback", said)
 
 
 def _errors(case: Case) -> Found | None:
@@ -183,7 +195,7 @@ FINDINGS: tuple[Finding, ...] = (
     _refused, _errors, _late, _drop, _held, _frozen, _missing, _unconfirmed, _ratio, _waiting, _scored, _ready,
 )  # fmt: skip
 # a refused champion is not among them: one replica's disk is no reason to roll everybody back
-FINDINGS_AFTER: tuple[Finding, ...] = (_errors, _late, _drop, _ratio)
+FINDINGS_AFTER: tuple[Finding, ...] = (_both_dropped, _errors, _late, _drop, _ratio)
 
 
 def _ratio_off(case: Case) -> bool:

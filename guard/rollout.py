@@ -172,7 +172,7 @@ def _first_bad(verdict: GuardVerdict, view: View) -> datetime | None:
         "refused_artifact": [*tripped],
         "errors": [memory.own.errors.since, *tripped],
         "late": [memory.own.late.since, *tripped],
-        "both_bad": [memory.own.errors.since, memory.own.late.since],
+        "both_bad": [memory.own.errors.since, memory.own.late.since, *tripped],
         "kpi_drop": [memory.first_matured_at],
     }
     return min((at for at in known[state_of(verdict)] if at is not None), default=None)

@@ -95,7 +95,8 @@ def look(ledger: Ledger, ring: Ring, watch: Watch, at: datetime, alive_seconds: 
     confirmed = confirms(plan, living)
     _settle(watch, plan, rows, confirmed, at)
     lost = tuple(state for state in states if state not in living)
-    seen = Seen(plan, rows, _trips(ledger, watch, plan), confirmed, watch.ratio_from, at)
+    trips = _trips(ledger, watch, plan)
+    seen = Seen(plan, rows, trips, confirmed, watch.ratio_from, at, dropped(plan, living, trips))
     return View(seen, living, len(states), lost)
 
 
@@ -111,6 +112,19 @@ def wrong_arms(plan: ReleasePlan, state: ReplicaState) -> list[str]:
     arms = {"champion": plan.champion, "canary": plan.canary, "control": plan.control}
     wanted = {name: arm.artifact.content for name, arm in arms.items() if arm is not None and arm.artifact is not None}
     return [name for name, content in wanted.items() if state.loaded.get(name) != content]
+
+
+def dropped(plan: ReleasePlan, living: tuple[ReplicaState, ...], trips: tuple[Trip, ...]) -> frozenset[str]:
+    """The artifacts that every living replica dropped under this revision, and has not got again by a restart."""
+    each = [
+        {
+            trip.artifact
+            for trip in trips
+            if (trip.replica, trip.revision) == (state.replica, plan.revision) and trip.kind != "refused"
+        }.difference(state.loaded.values())
+        for state in living
+    ]
+    return frozenset(set.intersection(*each)) if each else frozenset()
 
 
 def _trips(ledger: Ledger, watch: Watch, plan: ReleasePlan) -> tuple[Trip, ...]:

@@ -11,9 +11,10 @@ from checks import plans as moves
 from checks.judge import state_of
 from errors import ReleaseRefused
 from guard.loop import Guard
-from records import utc_now
-from stores.ledger import plans
+from records import ReplicaState, utc_now
+from stores.ledger import counters, plans
 from tests.checks.traffic import live, pairs
+from tests.guard.test_rollout import content
 from tests.guard.town import WELL, Town, ticks
 from tests.stores.ledger.world import MODEL, subject
 
@@ -130,6 +131,57 @@ class TestErrorsAndLateness:
         bad(two, "errors", (100, 100), (7, 7))
         ticks(guard, two)
         assert two.plan().mode == "rules"
+
+
+class TestDroppedEverywhere:
+    """Replicas drop by themselves what fails, and then nothing more is counted of it."""
+
+    def say(self, two: Town, replica: str, *dropped: int, kind: str = "dropped") -> None:
+        """A replica drops these versions, and reports what it has."""
+        plan, gone = two.plan(), [content(number) for number in dropped]
+        for one in gone:
+            two.trip(one, id=f"{replica}-{one[:8]}", replica=replica, kind=kind, arm="champion", reason="5 errors")
+        arms = {"champion": plan.champion, "previous": plan.previous, "control": plan.control}
+        loaded = {
+            name: arm.artifact.content for name, arm in arms.items() if arm is not None and arm.artifact is not None
+        }
+        kept = {name: one for name, one in loaded.items() if one not in gone}
+        state = ReplicaState(replica=replica, model=MODEL, revision=plan.revision, loaded=kept, at=utc_now())
+        counters.report_replica(two.ledgers["serving"], state)
+
+    def test_both_by_every_replica_is_rules_and_an_incident(self, two: Town) -> None:
+        guard = watched(two)
+        self.say(two, "replica-1", 2, 1)
+        self.say(two, "replica-2", 2, 1)
+        guard.tick()
+        assert (two.plan().mode, two.plan().champion.number, two.plan().rejected) == ("rules", 2, ())
+        ticks(guard, two)
+        [incident] = two.incidents()
+        assert (incident.kind, incident.revision) == ("both_bad", two.plan().revision)
+        assert incident.first_bad_at is not None
+        assert "every replica dropped recommendation-v2 and its control recommendation-v1" in incident.summary
+
+    @pytest.mark.parametrize("others", [(2,), (1,), ()])
+    def test_one_that_still_has_either_is_enough_to_wait(self, two: Town, others: tuple[int, ...]) -> None:
+        guard, before = watched(two), two.plan()
+        self.say(two, "replica-1", 2, 1)
+        self.say(two, "replica-2", *others)
+        guard.tick()
+        assert two.plan() == before
+        assert two.incidents() == []
+
+    def test_one_that_was_started_again_has_them_again(self, two: Town) -> None:
+        guard, before = watched(two), two.plan()
+        self.say(two, "replica-1", 2, 1)
+        self.say(two, "replica-1")
+        guard.tick()
+        assert two.plan() == before
+
+    def test_an_artifact_that_cannot_be_loaded_is_tried_again(self, two: Town) -> None:
+        guard, before = watched(two), two.plan()
+        self.say(two, "replica-1", 2, 1, kind="refused")
+        guard.tick()
+        assert two.plan() == before
 
 
 class TestKpi:
