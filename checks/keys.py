@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 Act = Literal["plan", "vote", "review", "incident", "snapshot"]
-KEY_ID = re.compile(r"^(guard|release|refresh|operator:[a-z][a-z0-9_.-]{0,62})$")
+KEY_ID = re.compile(r"^(guard|release|refresh|operator:[a-z][a-z0-9_.-]{0,62})\Z")
 MAY_SIGN: Mapping[str, frozenset[Act]] = {
     "release": frozenset({"plan", "vote"}),
     "guard": frozenset({"plan"}),

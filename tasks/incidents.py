@@ -6,6 +6,7 @@ writes `home/incidents/ID.md`, the postmortem filled in from the record. Behind 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -172,12 +173,7 @@ def _plans(ledger: Ledger, ring: Ring, incident: Incident) -> list[dict[str, Any
 
 def _refuse_unseen(settings: Settings, ledger: Ledger, link: str) -> None:
     """Raises UsageError for evidence that is no address, no conclusion of the guard and no file of the house."""
-    address = urlsplit(link)
-    if address.scheme in {"http", "https"} and address.hostname:
-        return
-    home = settings.home.resolve()
-    path = (home / link).resolve()
-    if path.is_relative_to(home) and path.is_file():
+    if _is_address(link) or _is_file(settings.home.resolve(), link):
         return
     for known in (rulings.ruling, verdicts.verdict):
         try:
@@ -191,6 +187,20 @@ def _refuse_unseen(settings: Settings, ledger: Ledger, link: str) -> None:
         got=link,
         do="the second person must be able to look at it",
     )
+
+
+def _is_address(link: str) -> bool:
+    with suppress(ValueError):  # "http://["
+        address = urlsplit(link)
+        return address.scheme in {"http", "https"} and bool(address.hostname)
+    return False
+
+
+def _is_file(home: Path, link: str) -> bool:
+    with suppress(OSError):  # a name longer than the file system takes
+        path = (home / link).resolve()
+        return path.is_relative_to(home) and path.is_file()
+    return False
 
 
 def _kept(settings: Settings, whole: dict[str, Any]) -> Path:

@@ -8,7 +8,7 @@ whoever proves in the Prefect UI to be an operator.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from checks import operating
 from checks import plans as transitions
 from configs.schema import Settings
-from errors import NotFound, UsageError
+from errors import NotFound, RevisionConflict, UsageError
 from records import ReleasePlan, utc_now
 from stores.ledger import audit, ballots, bias, evidence, incidents, people, plans, reviews, snapshots, standing, votes
 from stores.ledger.engine import Ledger
@@ -24,6 +24,7 @@ from stores.ledger.signing import Ring
 from stores.ledger.tables import Role
 from stores.vault import Signer, Vault, totp_secret
 from tasks import codes
+from tasks.oneline import typed
 
 FOR_THE_UI = "Its codes are asked for in the Prefect UI; the command line asks for none."
 HISTORY = 20  # revisions in which a rollback of a moment ago is looked for
@@ -71,21 +72,41 @@ def act(  # noqa: PLR0917 - who does what to which model, and why, as it is said
     _refuse_unclear(asked)
     with opened(settings, "operator") as ledger:
         signer, now = signer_of(settings, ledger, operator), utc_now()
-        recent = _recent(ledger, model)
-        if operating.done_before(verb, recent, seen=seen, at=now, actor=signer.id, reason=asked.said):
+        try:
+            plan = _carried_out(ledger, asked, signer, now)
+        except RevisionConflict:
+            if not _done_meanwhile(ledger, asked, signer.id, now):
+                raise
             plan = standing.plan_now(ledger, model, signer.ring, now)
-        else:
-            bound = recent[-1].revision if verb == "rollback" and recent else None
-            plan = plans.change(
-                ledger,
-                model,
-                lambda plan: operating.stop(verb, plan, at=now, actor=signer.id, reason=asked.said),
-                signer=signer,
-                actor=signer.id,
-                expected_revision=bound if seen is None else seen,
-            )
     words = transitions.describe(plan)
     return plan, words if plan.created_at == now else f"Nothing was changed: it is so already. {words}"
+
+
+def _carried_out(ledger: Ledger, asked: Act, signer: Signer, at: datetime) -> ReleasePlan:
+    recent, seen = _recent(ledger, asked.model), asked.seen
+    if operating.done_before(asked.verb, recent, seen=seen, at=at, actor=signer.id, reason=asked.said):
+        return standing.plan_now(ledger, asked.model, signer.ring, at)
+    bound = recent[-1].revision if asked.verb == "rollback" and recent else None
+    return plans.change(
+        ledger,
+        asked.model,
+        _stop(asked, signer.id, at),
+        signer=signer,
+        actor=signer.id,
+        expected_revision=bound if seen is None else seen,
+    )
+
+
+def _done_meanwhile(ledger: Ledger, asked: Act, actor: str, at: datetime) -> bool:
+    """Whether what came first was this very act, given twice at the same time."""
+    recent = _recent(ledger, asked.model)
+    with suppress(RevisionConflict):
+        return operating.done_before(asked.verb, recent, seen=asked.seen, at=at, actor=actor, reason=asked.said)
+    return False
+
+
+def _stop(asked: Act, actor: str, at: datetime) -> plans.Transition:
+    return lambda plan: operating.stop(asked.verb, plan, at=at, actor=actor, reason=asked.said)
 
 
 def rehearsed(ledger: Ledger, ring: Ring, asked: Act, actor: str, at: datetime) -> tuple[ReleasePlan, ReleasePlan]:
@@ -99,9 +120,7 @@ def rehearsed(ledger: Ledger, ring: Ring, asked: Act, actor: str, at: datetime) 
     recent = _recent(ledger, asked.model)
     if operating.done_before(asked.verb, recent, seen=asked.seen, at=at, actor=actor, reason=asked.said):
         return before, before
-    if asked.seen not in {None, before.revision}:
-        raise plans.conflict(before, asked.seen)
-    return before, operating.stop(asked.verb, before, at=at, actor=actor, reason=asked.said)
+    return before, plans.applied(before, _stop(asked, actor, at), asked.seen)
 
 
 def _refuse_unclear(asked: Act) -> None:
@@ -109,6 +128,7 @@ def _refuse_unclear(asked: Act) -> None:
         raise UsageError("verb", expected=f"one of {sorted(operating.VERBS)}", got=asked.verb)
     if not asked.reason.strip():
         raise UsageError("--reason", expected="why", got="nothing", do="it is kept in the audit log")
+    typed("--reason", asked.reason)  # signed, and printed to whoever asks why: it is not to draw on their terminals
 
 
 def _recent(ledger: Ledger, model: str) -> list[ReleasePlan]:

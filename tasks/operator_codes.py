@@ -107,6 +107,7 @@ def prove(settings: Settings, config: Config, asked: Asked, submitted: Typed | N
             step = _step(ledger, vault, config, asked, (code, at))
             with ledger.write(asked.key) as transaction:
                 transaction.head()
+                spent.refuse_locked(transaction, asked.key, _limits(config), at)  # by guesses judged at the same time
                 spent.spend(transaction, asked.key, step, _what(asked))
                 detail = {"run": asked.run, "verb": asked.verb, "model": asked.model}
                 transaction.audit("operator.proved", asked.operator, detail, at)

@@ -130,7 +130,7 @@ def change(
             votes.refuse_unvoted(transaction, asked, signer.ring)
         subject = asked.subject if asked else None
         expected = subject.base_revision if subject and expected_revision is None else expected_revision
-        after = _applied(before, transition, expected)
+        after = applied(before, transition, expected)
         if after is not before:
             authorise(before, after, signer.id, subject)
             after = _bound(after, before, last, acting)
@@ -200,8 +200,13 @@ def _verified(transaction: Transaction, last: Release, ring: Ring) -> ReleasePla
     return plan
 
 
-def _applied(before: ReleasePlan, transition: Transition, expected: int | None) -> ReleasePlan:
-    """The transition's result; when the caller decided on another revision, only a repeat is let through."""
+def applied(before: ReleasePlan, transition: Transition, expected: int | None) -> ReleasePlan:
+    """The transition's result; when the caller decided on another revision, only a repeat is let through.
+
+    Raises:
+        RevisionConflict: for anything else then.
+        what the transition raises.
+    """
     stale = expected is not None and expected != before.revision
     try:
         after = transition(before)

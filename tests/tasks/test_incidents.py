@@ -103,6 +103,8 @@ def test_who_gave_the_cause_does_not_close(house: Settings) -> None:
         (Close(cause="x", evidence="trust me"), "an http"),
         (Close(cause="x", evidence="ftp://example.org"), "an http"),
         (Close(cause="x", evidence="../../../etc/hostname"), "an http"),
+        (Close(cause="x", evidence="http://["), "an http"),
+        (Close(cause="x", evidence="x" * 1000), "an http"),
         (Close(cause="a\nb", evidence="https://example.org"), "one line"),
         (Close(agree=1), "a root cause first"),
     ],

@@ -13,7 +13,16 @@ from checks import gates
 from checks import plans as transitions
 from configs.load import settings
 from configs.schema import Settings
-from errors import LedgerUnavailable, NotFound, ReleaseRefused, RevisionConflict, TamperError, UsageError, WrongLedger
+from errors import (
+    LedgerUnavailable,
+    NotFound,
+    ReleaseRefused,
+    RevisionConflict,
+    RoleRefused,
+    TamperError,
+    UsageError,
+    WrongLedger,
+)
 from grownet import app
 from records import ReleasePlan, utc_now
 from stores.ledger import plans
@@ -55,6 +64,19 @@ def test_strangers_empty_reasons_and_unknown_verbs_are_refused(house: Settings) 
     with pytest.raises(UsageError, match="verb"):
         act(house, "unfreeze", "recommendation", "olga", "undoing takes a vote")
     assert current_plan(house, "recommendation")[0].revision == 0
+
+
+@pytest.mark.parametrize("reason", ["two\nlines", "\x1b[2Jnothing to see", "turned \u202eround", "x" * 2001])
+def test_a_reason_is_one_line_that_can_be_seen(house: Settings, reason: str) -> None:
+    with pytest.raises(UsageError, match="--reason"):
+        act(house, "freeze", "recommendation", "olga", reason)
+    assert current_plan(house, "recommendation")[0].revision == 0
+
+
+@pytest.mark.parametrize("name", ["olga\n", "Olga", "ol/ga", ""])
+def test_a_second_operator_whose_name_reads_the_same_is_refused(house: Settings, name: str) -> None:
+    with pytest.raises(RoleRefused, match="operator"):
+        add_operator(house, name)
 
 
 def test_a_house_without_a_ledger_says_so(tmp_path: Path) -> None:
@@ -201,6 +223,19 @@ def test_of_two_operators_at_once_one_writes_and_both_know(running: Settings, ve
     assert said[other].startswith("told:" if verb == "rollback" else "Nothing was changed")
     assert f"{winner} saw it" in said[winner]
     assert verify_audit(running)["intact"]
+
+
+def test_a_rollback_given_twice_at_once_is_done_once_and_neither_is_told_of_a_conflict(running: Settings) -> None:
+    before, start = now(running).revision, threading.Barrier(2)
+
+    def at_once(_: int) -> str:
+        start.wait(60)
+        return act(running, "rollback", MODEL, "olga", "it burns")[1]
+
+    with ThreadPoolExecutor(2) as pool:
+        said = sorted(pool.map(at_once, range(2)), key=len)
+    assert said[1] == f"Nothing was changed: it is so already. {said[0]}"
+    assert (now(running).revision, now(running).champion.number) == (before + 1, 2)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from errors import CodeRefused, NotFound, ReleaseRefused, RevisionConflict, UsageError
 from records import ReleasePlan, utc_now
 from stores.ledger import audit, people, plans, votes
-from tasks import board
+from tasks import board, codes
 from tasks.operate import act, add_operator, give_code, opened, verify_audit
 from tasks.operator_codes import Asked, Proof, carry_out, prepare, prove
 from tasks.runs import Typed
@@ -129,6 +130,24 @@ def test_attempts_are_limited_and_lock_the_form_not_the_command_line(house: Hous
     assert act(house.settings, "freeze", MODEL, "olga", "it burns")[0].frozen
 
 
+def test_guesses_that_are_judged_at_the_same_time_are_no_more_guesses(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right, judge = typed(house, utc_now()), codes.step_of
+
+    def late(*given: Any) -> int:
+        """Judges when the runs beside have used the attempts up."""
+        monkeypatch.setattr(codes, "step_of", judge)
+        for number in range(house.config.defaults.approval.max_attempts):
+            proved(house, asked(run=f"beside-{number}"), typed(house, utc_now(), code="000000"))
+        return judge(*given)
+
+    monkeypatch.setattr(codes, "step_of", late)
+    found = proved(house, asked(), right)
+    assert (found.right, found.locked) == (False, True)
+    assert "at most" in found.said
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
@@ -144,6 +163,14 @@ def test_what_cannot_be_done_is_said_before_anybody_types(
 ) -> None:
     with pytest.raises(error, match=words):
         prepare(house.settings, house.config, asked(**changes), "")  # type: ignore[arg-type]  # parametrised
+
+
+def test_what_is_so_already_is_no_conflict_with_an_older_look(house: House) -> None:
+    seen = plan_of(house).revision
+    act(house.settings, "freeze", MODEL, "otto", "it burns")
+    assert prepare(house.settings, house.config, asked("freeze", revision=seen), "").done
+    with pytest.raises(RevisionConflict, match="it burns"):
+        prepare(house.settings, house.config, asked("hold", revision=seen), "")
 
 
 def test_a_verb_that_is_impossible_is_refused_before_anybody_types(house: House) -> None:
