@@ -86,6 +86,34 @@ def test_a_slow_champion_is_dropped_here_and_the_guard_says_so(town: Town, monke
     assert "until the next revision" in alert.body["done"]
 
 
+def test_where_champion_and_control_are_dropped_the_rules_answer_and_an_incident_opens(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a real replica, which tells of it itself; nothing that it counts says more."""
+    town.configure({}, deadline=DEADLINE)
+    town.begin(town.candidate(2))
+    while town.plan().canary is not None:
+        town.guard(moves.advance)
+    revision = town.plan().revision
+    hostile(monkeypatch, [1, 2])
+    with inside(town) as service:
+        service.revision(revision)
+        broken = {"customer": town.dealt("champion"), "recent": [BOOM]}
+        desk = service.desk
+        wait_for(lambda: service.ask(broken)["arm"] == "rules" and desk.view and len(desk.view.tripped) == 2, 30)
+        guard = guard_of(town)
+
+        def ticked() -> bool:
+            guard.tick()
+            return town.plan().mode == "rules"
+
+        wait_for(ticked, 30)
+        service.revision(town.plan().revision)
+    [incident] = incidents.incidents(town.ledgers["reader"], NAME)
+    assert (incident.kind, incident.level) == ("both_bad", "critical")
+    assert "every replica dropped recommendation-v2 and its control recommendation-v1" in incident.summary
+
+
 def test_a_batch_that_takes_long_is_for_who_sends_it(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     town.configure({}, deadline=DEADLINE)
     free = hostile(monkeypatch, [1])
