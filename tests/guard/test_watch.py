@@ -10,9 +10,11 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from checks import plans as moves
+from checks.judge import state_of
 from guard.watch import restored
 from records import utc_now
 from stores.ledger import findings, leases, tables, verdicts
+from tests.checks.traffic import live
 from tests.guard.test_both_down import restore
 from tests.guard.test_loop import raw
 from tests.guard.test_rollout import content
@@ -126,3 +128,20 @@ class TestStart:
         assert [alert.title for alert in two.alerts()][-1] == "the guard cannot watch this model"
         with pytest.raises(msgspec.DecodeError):
             restored(two.ledgers["guard"], MODEL)
+
+
+def test_counters_that_take_long_to_read_are_left_for_a_while_but_not_over_a_change(
+    two: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Months of control make many rows; the guard has other models."""
+    guard = two.guard()
+    ticks(guard, two)
+    monkeypatch.setattr("guard.watch.SLOW_SECONDS", -1.0)
+    monkeypatch.setattr("guard.watch.READ_SHARE", 1e9)
+    ticks(guard, two)
+    two.count(live(two.plan().salt, "champion", 2, 100, errors=100))
+    ticks(guard, two)
+    assert state_of(two.verdicts()[-1]) == "watching"
+    two.operate(moves.hold)
+    ticks(guard, two)
+    assert state_of(two.verdicts()[-1]) == "errors"
