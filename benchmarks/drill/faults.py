@@ -27,6 +27,7 @@ from tasks.operate import act, add_operator
 
 SLOW_SECONDS = 1.0  # a call of the slow candidate; the deadline is half of it
 AWAY_SECONDS = 5.0  # that MLflow is
+FELT_SECONDS = 1.0  # after a plan became too old its canary answers nobody
 LOST_SECONDS = 1.0  # after a worker was killed a request that is due meets no dead connection any more
 PHASES = 4  # where in a run of the monitor a surge begins is another place in each repeat
 OPERATOR = "olga"
@@ -129,10 +130,12 @@ def dead_ledger(stage: Stage) -> None:
     try:
         until(lambda: _says(stage, "ledger"), "a replica that says so", MAX_AGE_SECONDS)
         stage.detected = time.time()
-        time.sleep(max(0.0, stage.began + MAX_AGE_SECONDS + 2.0 - time.time()))
+        time.sleep(max(0.0, stage.began + MAX_AGE_SECONDS + 2 * FELT_SECONDS - time.time()))
     finally:
         away.rename(there)
     back = time.time()
+    aged = stage.began + MAX_AGE_SECONDS + FELT_SECONDS
+    stage.never = lambda one: one.reply.arm == "canary" and aged < one.at < back
     until(lambda: not _says(stage, "ledger"), "a replica that sees the ledger again", READY_SECONDS)
     until(lambda: stage.house.serves(stage.house.plan(), back), "replicas that report again", READY_SECONDS)
     stage.restored = time.time()

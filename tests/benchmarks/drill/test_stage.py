@@ -53,6 +53,12 @@ def test_a_fault_after_which_nobody_asked_shows_nothing(repeat: Stage) -> None:
     assert said(repeat) == ["not so: answers came when it was over"]
 
 
+def test_an_answer_that_must_not_come_is_counted(repeat: Stage) -> None:
+    repeat.never = lambda one: one.reply.version == 1
+    (found,) = said(repeat, answer(repeat.began + 0.5, "error"), answer(repeat.began + 1.5))
+    assert found == "not so: no answer came that must not (2)"
+
+
 def test_a_clock_that_was_set_shows_nothing(repeat: Stage) -> None:
     repeat._offset -= 2 * staging.CLOCKS_SECONDS
     (found,) = said(repeat, answer(repeat.began + 0.5, "error"), answer(repeat.began + 1.5))
