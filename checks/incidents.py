@@ -57,6 +57,11 @@ def timeline(incident: Incident) -> list[tuple[str, datetime | None]]:
     ]
 
 
+def first_bad(known: Sequence[datetime], detected: datetime) -> datetime | None:
+    """The first of the moments that are known. None is later than the detection, whatever the clock of a replica says."""
+    return min(*known, detected) if known else None
+
+
 def began(incident: Incident) -> datetime:
     """When an incident began, as far as it is known."""
     return incident.first_bad_at or incident.detected_at

@@ -11,6 +11,7 @@ from typing import Any
 
 from checks.alerts import alert
 from checks.facts import Facts, Judged
+from checks.incidents import first_bad
 from checks.policy import dropped, facts_of, is_over, row_of
 from configs.schema import Action, Defaults
 from records import AlertBody, Finding, Incident, Level, OutboxEvent, ReleasePlan, Ruling, digest_of
@@ -103,7 +104,7 @@ def incident_of(ruling: Ruling, plan: ReleasePlan, defaults: Defaults) -> Incide
         kind=_kind(ruling),
         summary=f"{row.title}: {ruling.reason}",
         evidence=evidence(ruling),
-        first_bad_at=_first_bad(facts),
+        first_bad_at=_first_bad(facts, ruling.at),
         detected_at=ruling.at,
         decided_at=ruling.at if acted else None,
         owner=defaults.owners.of(row.owner),
@@ -162,12 +163,12 @@ def _compared(judged: Judged) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _first_bad(facts: Facts) -> datetime | None:
+def _first_bad(facts: Facts, at: datetime) -> datetime | None:
     """When the first bad answer was given, as near as the findings and the judge tell, by the wall clock."""
     seen = [_began(one) for one in facts.findings if one.answer == "yes"]
     judged = facts.judged
     matured = [judged.since] if judged is not None and dropped(judged) and judged.since is not None else []
-    return min([*seen, *matured], default=None)
+    return first_bad([*seen, *matured], at)
 
 
 def _began(one: Finding) -> datetime:

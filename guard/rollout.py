@@ -14,6 +14,7 @@ from datetime import datetime
 
 from checks import plans as transitions
 from checks.case import trips_of
+from checks.incidents import first_bad
 from checks.judge import memory_of, state_of
 from configs.schema import Defaults
 from guard import alerts
@@ -175,7 +176,7 @@ def _first_bad(verdict: GuardVerdict, view: View) -> datetime | None:
         "both_bad": [memory.own.errors.since, memory.own.late.since, *tripped],
         "kpi_drop": [memory.first_matured_at],
     }
-    return min((at for at in known[state_of(verdict)] if at is not None), default=None)
+    return first_bad([at for at in known[state_of(verdict)] if at is not None], verdict.at)
 
 
 def tell_once(hand: Hand, watch: Watch, alert: OutboxEvent) -> None:

@@ -128,11 +128,13 @@ def test_a_failing_canary_is_taken_back_with_incident_and_alert(town: Town, kind
 def test_a_refused_artifact_is_taken_back_at_once(town: Town) -> None:
     promoted(town, 1)
     town.begin(2)
-    town.trip(content(2))
+    town.trip(content(2), at=utc_now() + timedelta(minutes=5))  # by a replica's clock, which is fast
     town.guard().tick()
     assert town.plan().canary is None
     [incident] = town.incidents()
     assert incident.kind == "refused_artifact"
+    assert incident.first_bad_at is not None
+    assert incident.first_bad_at <= incident.detected_at
     assert "expected hash 12, got 13" in incident.summary
 
 
