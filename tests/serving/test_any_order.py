@@ -45,8 +45,8 @@ MAX_AGE_SECONDS = 0.5  # of a plan that nobody confirms
 SERVICE = {"max_age_seconds": MAX_AGE_SECONDS, "drain_idle_seconds": 0.05}
 BODIES = [msgspec.json.encode({"customer": str(number), "k": 5}) for number in range(0, 60, 8)]
 DEEDS = (  # in an order that leads somewhere: the first sequence takes them one by one, the others begin anywhere
-    "release", "advance", "lose_the_ledger_and_die", "advance", "release_spoilt", "die", "go_back", "release",
-    "break_the_glass", "die_over_a_change", "spoil_the_cached_plan", "go_back", "undo_by_vote", "lose_a_copy", "release",
+    "release", "advance", "lose_the_ledger_and_die", "advance", "release_spoilt", "lose_a_copy", "go_back", "release",
+    "break_the_glass", "die_over_a_change", "spoil_the_cached_plan", "go_back", "undo_by_vote", "die", "release",
     "go_back", "undo_by_vote", "lose_the_ledger", "leave",
 )  # fmt: skip
 SHORT = settings(  # the first nine deeds, one by one: a replica takes a second to start
