@@ -1,10 +1,12 @@
-"""What holds for every test: no telemetry, no settings from outside, and in CI a skipped test is a failure."""
+"""What holds for every test: no telemetry, no settings from outside, the examples of CI, and there a skipped test is a failure."""
 
 import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
+settings.load_profile("ci")  # everywhere: the same examples, and none is timed, since a machine may be busy
 for name in [key for key in os.environ if key.startswith("GROWNET_")]:
     del os.environ[name]
 os.environ.setdefault("DO_NOT_TRACK", "1")

@@ -75,7 +75,7 @@ def test_each_order_is_asked_and_reported_and_failures_are_kept(service: tuple[s
     stream = [order("1", "a"), order("bad", "a"), order("2", "z")]
     traffic = Traffic(url, "recommendation", "key", iter(stream), pace=1000)
     traffic.start()
-    until(lambda: traffic.done or None, "traffic", 10)
+    until(lambda: traffic.done or None, "traffic", 60)
     assert sorted((item.status, item.hit) for item in traffic.sent) == [(200, 0.0), (200, 1.0), (503, 0.0)]
     assert len(traffic.failed) == 1
     feedback = [body for path, body, _ in got if path.endswith("/feedback")]
@@ -86,7 +86,7 @@ def test_each_order_is_asked_and_reported_and_failures_are_kept(service: tuple[s
 def test_a_service_that_is_away_is_a_failure_not_a_crash() -> None:
     traffic = Traffic("http://127.0.0.1:9", "recommendation", "key", iter([order("1", "a")]), pace=1000)
     traffic.start()
-    until(lambda: traffic.done or None, "traffic", 10)
+    until(lambda: traffic.done or None, "traffic", 60)
     assert [item.status for item in traffic.sent] == [0]
 
 
@@ -95,7 +95,7 @@ def test_traffic_can_be_paused_and_stopped(service: tuple[str, list[Any]]) -> No
     traffic.start()
     assert traffic.sent == []
     traffic.pace = 500
-    until(lambda: len(traffic.sent) > 5 or None, "answers", 10)
+    until(lambda: len(traffic.sent) > 5 or None, "answers", 60)
     traffic.stop()
     assert traffic.done
     assert len(traffic.sent) < 10_000
@@ -107,8 +107,8 @@ def test_at_the_end_of_the_stream_it_waits_for_the_last_orders(
     url, _ = service
     traffic = Traffic(url, "recommendation", "key", iter([order("1", "A")]), pace=1000.0, more=True)
     traffic.start()
-    until(lambda: traffic.waiting or None, "the end of the stream", 10)
+    until(lambda: traffic.waiting or None, "the end of the stream", 60)
     assert not traffic.done
     traffic.then([order("2", "B"), order("3", "Z")])
-    until(lambda: traffic.done or None, "the last orders", 10)
+    until(lambda: traffic.done or None, "the last orders", 60)
     assert [item.hit for item in traffic.sent if item.status == 200] in ([1.0, 1.0, 0.0], [1.0, 0.0, 1.0])
