@@ -220,8 +220,9 @@ def read(folder: Path) -> Drill:
 
 
 def code(root: Path = ROOT) -> str:
-    """SHA-256 over the code and configuration a drill runs, file by file, committed or not."""
-    rooms = [one for one in root.iterdir() if one.is_dir() and one.name[0] != "." and one.name not in ASIDE]
+    """SHA-256 over the code and configuration a drill runs, file by file, committed or not. A folder that has no Python of its
+    own is no room: it may be that of a drill, which copies models into its home."""
+    rooms = [one for one in root.iterdir() if one.name[0] != "." and one.name not in ASIDE and any(one.glob("*.py"))]
     files = [path for room in rooms for path in room.rglob("*") if path.suffix in CODE]
     files += [path for path in root.iterdir() if path.suffix in CODE]
     return digest_of({path.relative_to(root).as_posix(): digest_bytes(path.read_bytes()) for path in sorted(files)})

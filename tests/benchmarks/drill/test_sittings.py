@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from benchmarks import drill
 from benchmarks.drill import page
-from benchmarks.drill.sittings import Asked, Drill, alone, new, read, resumed
+from benchmarks.drill.sittings import Asked, Drill, alone, code, new, read, resumed
 from errors import StackError, UsageError
 from tests.benchmarks.drill.test_measures import GOOD
 
@@ -175,6 +175,21 @@ class TestRefused:
     def test_two_at_once(self, tmp_path: Path) -> None:
         with alone(tmp_path), pytest.raises(UsageError, match="no other drill"), alone(tmp_path):
             pass
+
+
+def test_code_is_what_is_drilled_and_not_where(tmp_path: Path) -> None:
+    for path in ("guard/judge.py", "configs/load.py", "configs/spam.yaml", "requirements.lock", "grownet.py"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("one", encoding="utf-8")
+    before = code(tmp_path)
+    for path in ("docs", "tests", ".grownet", "drilled/home-1/code/models"):
+        (tmp_path / path).mkdir(parents=True)
+        (tmp_path / path / "spam.py").write_text("more", encoding="utf-8")
+    assert code(tmp_path) == before
+    for path in ("guard/judge.py", "configs/spam.yaml", "requirements.lock", "grownet.py"):
+        (tmp_path / path).write_text("two", encoding="utf-8")
+        assert code(tmp_path) != before
+        (tmp_path / path).write_text("one", encoding="utf-8")
 
 
 def test_more_repeats_may_be_asked_for_and_what_is_complete_is_only_shown(
