@@ -19,7 +19,7 @@ from checks.sequential import decide
 from checks.tallies import sample_ratio
 
 RATIO_ALPHA = 0.001
-BOTH_SECONDS = 30.0  # a spike makes both late and is over in seconds; the rules answer meanwhile whatever is bad
+BOTH_SECONDS = 15.0  # a spike makes both late and is over in seconds; the rules answer meanwhile whatever is bad
 Kind = Literal["errors", "late"]
 Action = Literal["none", "advance", "promote", "rollback", "hold", "fallback"]
 DROPPED = {"refused": ("refused_artifact", "refused"), "dropped": ("errors", "dropped"), "late": ("late", "dropped")}

@@ -146,10 +146,10 @@ class TestTakenBack:
         guard.tick(rows)
         rows += [*live(SALT, "champion", 1, 60, **{kind: 60}), *live(SALT, "canary", 2, 60, **{kind: 60})]
         assert says(guard.tick(rows)) == (kind, "none")
-        assert "taken back when that has lasted 30 s" in guard.verdicts[-1].reason
+        assert "taken back when that has lasted 15 s" in guard.verdicts[-1].reason
         for _ in range(5):
             rows += [*live(SALT, "champion", 1, 600), *live(SALT, "canary", 2, 600)]
-            assert guard.tick(rows, seconds=8.0).action == "none"
+            assert guard.tick(rows, seconds=BOTH_SECONDS / 5).action == "none"
         assert state_of(guard.verdicts[-1]) != kind
 
     def test_what_lasts_for_both_takes_the_canary_back_which_may_be_why(self) -> None:
@@ -376,7 +376,7 @@ class TestAfterAll:
         rows = [*live(SALT, "champion", 2, 500, errors=100), *live(SALT, "control", 1, 500, errors=100)]
         guard = Guard(plan_at(3))
         assert says(guard.tick(rows)) == ("errors", "none")
-        assert "no better: the rules answer when that has lasted 30 s" in guard.verdicts[-1].reason
+        assert "no better: the rules answer when that has lasted 15 s" in guard.verdicts[-1].reason
         assert says(guard.tick(rows, seconds=BOTH_SECONDS)) == ("both_bad", "fallback")
 
     @pytest.mark.parametrize("kind", ["errors", "late"])

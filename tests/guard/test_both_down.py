@@ -48,7 +48,7 @@ def watched(two: Town) -> Guard:
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for half a minute here; that the judge does, tests of the judge show."""
+    """Nobody waits for seconds here; that the judge does, tests of the judge show."""
     monkeypatch.setattr(findings, "BOTH_SECONDS", 0.0)
 
 
@@ -98,7 +98,7 @@ class TestErrorsAndLateness:
         ticks(guard, two)
         assert two.plan() == before
         assert [(alert.level, "late" in alert.title) for alert in two.alerts()] == [("warning", True)]
-        assert "the rules answer when that has lasted 30 s" in two.alerts()[0].body["what"]
+        assert "the rules answer when that has lasted 15 s" in two.alerts()[0].body["what"]
 
     def test_a_champion_whose_control_does_well_goes_back(self, two: Town) -> None:
         guard = watched(two)

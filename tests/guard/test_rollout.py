@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from checks import plans as moves
 from checks.judge import judge, state_of
 from errors import ReleaseRefused, RevisionConflict
-from guard.rollout import Hand, carry_out
+from guard.rollout import Hand, carry_out, incident_of
 from guard.watch import Watch, look
 from records import Counter, utc_now
 from stores.ledger import audit, leases, plans
@@ -276,6 +276,8 @@ def test_a_write_under_an_epoch_that_is_over_changes_nothing(town: Town) -> None
     assert town.alerts() == []
     with pytest.raises(RevisionConflict, match="epoch"):
         hand.tell()
+    with pytest.raises(RevisionConflict, match="epoch"):
+        hand.restored(incident_of(verdict, view, hand.defaults, ""), utc_now())
 
 
 def test_a_plan_that_people_changed_in_between_is_looked_at_again(town: Town) -> None:
