@@ -26,7 +26,7 @@ from tests.stores.ledger.world import MODEL
 from tests.tasks.release_world import House, approved, promote, running
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(400)]
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +212,7 @@ def test_a_vote_after_the_end_refuses(house: House, stack: Stack) -> None:
     rules = house.settings.configs / "defaults.yaml"
     before = rules.read_text(encoding="utf-8")
     values = yaml.safe_load(before)
-    values["approval"]["expires_seconds"] = 6.0
+    values["approval"]["expires_seconds"] = 12.0  # more than it takes to show the form
     rules.write_text(yaml.safe_dump(values), encoding="utf-8")
     try:
         run = ask(house, 5)

@@ -100,7 +100,7 @@ def test_of_two_ballots_opened_at_once_one_is_refused(world: World) -> None:
 
     def run() -> None:
         ledger = Ledger.open(world.url, "release")
-        barrier.wait(timeout=30)
+        barrier.wait(timeout=120)
         try:
             seen.append(ballots.open_ballot(ledger, QUESTION).status)
         except ReleaseRefused:
@@ -112,7 +112,7 @@ def test_of_two_ballots_opened_at_once_one_is_refused(world: World) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=120)
     assert sorted(seen) == ["open", "refused"]
 
 

@@ -145,7 +145,7 @@ class TestMarks:
         seen: list[str] = []
 
         def start() -> None:
-            ledger = Ledger.open(url(tmp_path), "flow")
+            ledger = Ledger.open(url(tmp_path), "flow", busy_seconds=60.0)
             seen.append(ledger.id)
             ledger.close()
 
@@ -153,7 +153,7 @@ class TestMarks:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=30)
+            thread.join(timeout=120)
         assert len(seen) == 8
         assert len(set(seen)) == 1
 
@@ -281,7 +281,7 @@ class TestAway:
                 start = time.monotonic()
                 with pytest.raises(LedgerUnavailable, match="locked"), ledger.write("test"):
                     pass
-                assert time.monotonic() - start < 5
+                assert time.monotonic() - start < 20  # what it waits for is a third of a second
                 assert audit.verify(ledger) == 0
                 with opened(tmp_path, "guard") as late:  # at start, too
                     assert late.id == ledger.id
@@ -293,7 +293,7 @@ class TestAway:
             start = time.monotonic()
             with pytest.raises(LedgerUnavailable, match="locked"), opened(tmp_path):
                 pass
-            assert time.monotonic() - start < 5
+            assert time.monotonic() - start < 20  # what it waits for is a third of a second
 
     def test_a_deleted_ledger_is_noticed_and_a_restored_one_found(self, tmp_path: Path) -> None:
         with opened(tmp_path) as ledger:

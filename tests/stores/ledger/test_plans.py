@@ -322,7 +322,7 @@ class TestConcurrency:
         def run(name: str) -> None:
             ledger = Ledger.open(world.url, "operator")
             signer = Vault.open(world.folder, f"operator:{name}").signer
-            barrier.wait(timeout=30)
+            barrier.wait(timeout=120)
             try:
                 plan = plans.change(
                     ledger,
@@ -342,7 +342,7 @@ class TestConcurrency:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=30)
+            thread.join(timeout=120)
         return seen
 
     def test_the_guard_of_an_older_epoch_is_refused(self, world: World) -> None:
