@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import datetime
 
 from errors import RevisionConflict
 from records import utc_now
@@ -24,6 +25,8 @@ class Leadership:
         self._ledger, self._holder, self._seconds = ledger, holder, seconds
         self._epoch: int | None = None
         self._asked = float("-inf")  # monotonic
+        self._seen: tuple[str, datetime] | None = None  # who holds it until when, as last read,
+        self._since = 0.0  # and since when that is the same (monotonic)
 
     def keep(self) -> int | None:
         """Takes or renews the lease: the epoch to write under, or None while another guard leads."""
@@ -34,7 +37,8 @@ class Leadership:
             return before
         if before is None or not leases.renew(self._ledger, leases.GUARD, before, self._seconds):
             self._epoch = None
-            self._epoch = leases.acquire(self._ledger, leases.GUARD, self._holder, self._seconds)
+            dead = self._seen[1] if self._seen is not None and self._dead else None
+            self._epoch = leases.acquire(self._ledger, leases.GUARD, self._holder, self._seconds, dead=dead)
         self._asked = time.monotonic()  # only now: a ledger that was away is asked again at the next tick
         if self._epoch is None and before is not None:
             log.warning("another guard leads now")
@@ -45,7 +49,14 @@ class Leadership:
     def _free(self) -> bool:
         """Whether nobody else holds the lease now; asked at every tick, so a stand-by leads with the first after it ran out."""
         found = leases.held(self._ledger, leases.GUARD)
-        return found is None or found[0] == self._holder or found[1] <= utc_now()
+        if found != self._seen:
+            self._seen, self._since = found, time.monotonic()
+        return found is None or found[0] == self._holder or found[1] <= utc_now() or self._dead
+
+    @property
+    def _dead(self) -> bool:
+        """Whether nobody renewed the lease for as long as it lasts, by this clock: the one that wrote its end may be ahead."""
+        return self._seen is not None and time.monotonic() - self._since > self._seconds
 
     def refused(self, conflict: RevisionConflict) -> None:
         """A write met a newer epoch or revision: ask for the lease again before the next one."""

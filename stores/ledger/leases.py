@@ -18,10 +18,15 @@ from stores.ledger.tables import leases
 GUARD = "guard"  # the lease whose epoch a plan change of the guard must name
 
 
-def acquire(ledger: Ledger, name: str, holder: str, seconds: float, at: datetime | None = None) -> int | None:
+def acquire(
+    ledger: Ledger, name: str, holder: str, seconds: float, at: datetime | None = None, *, dead: datetime | None = None
+) -> int | None:
     """Takes a free or expired lease and returns its new epoch, or None while somebody else holds it.
 
     The same holder taking it again gets a new epoch as well, so a restarted process fences its former self.
+
+    Args:
+        dead: an expiry that counts as over although it lies ahead: nobody renewed it in time, and clocks lie apart.
     """
     now = at or utc_now()
     with ledger.write(holder) as transaction:
@@ -30,7 +35,7 @@ def acquire(ledger: Ledger, name: str, holder: str, seconds: float, at: datetime
         if row is None:
             transaction.execute(sa.insert(leases).values(name=name, holder=holder, epoch=1, expires_at=until))
             return 1
-        if row.holder != holder and row.expires_at > now:
+        if row.holder != holder and row.expires_at > now and row.expires_at != dead:
             return None
         epoch = int(row.epoch) + 1
         held = {"holder": holder, "epoch": epoch, "expires_at": until}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
 from errors import RevisionConflict
 from guard.lease import Leadership
+from records import utc_now
 from stores.ledger import ballots, leases, verdicts
 from tests.guard.test_loop import until
 from tests.guard.town import Town
@@ -58,6 +60,52 @@ def test_a_stand_by_leads_with_its_first_look_after_the_lease_ran_out(town: Town
     assert two.keep() is None
     assert leases.renew(ledger, leases.GUARD, first, 0.0)  # it runs out here and now
     assert two.keep() == first + 1
+
+
+class Clock:
+    """Stands in for `time` in `guard.lease`."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("guard.lease.time", made)
+    return made
+
+
+def test_a_leader_whose_clock_was_ahead_is_followed_all_the_same(town: Town, clock: Clock) -> None:
+    """By the end it wrote the others would wait for an hour."""
+    ledger = town.ledgers["guard"]
+    one, two = Leadership(ledger, "one", 10), Leadership(ledger, "two", 10)
+    first = one.keep()
+    assert first is not None
+    assert leases.renew(ledger, leases.GUARD, first, 3600.0)
+    assert two.keep() is None
+    clock.now += 9.0
+    assert two.keep() is None
+    clock.now += 2.0
+    assert two.keep() == first + 1
+    found = leases.held(ledger, leases.GUARD)
+    assert found is not None
+    assert found[1] < utc_now() + timedelta(seconds=11)
+    assert one.keep() is None
+
+
+def test_a_leader_that_renews_is_left_alone_whatever_its_clock_says(town: Town, clock: Clock) -> None:
+    ledger = town.ledgers["guard"]
+    one, two = Leadership(ledger, "one", 10), Leadership(ledger, "two", 10)
+    first = one.keep()
+    assert first is not None
+    for ahead in range(6):
+        assert leases.renew(ledger, leases.GUARD, first, 3600.0 + ahead)
+        assert two.keep() is None
+        clock.now += 4.0
 
 
 def test_a_refused_write_makes_it_ask_at_once(town: Town) -> None:
