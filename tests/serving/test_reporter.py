@@ -56,6 +56,24 @@ def test_what_could_not_be_told_is_told_later_and_once(tmp_path: Path, link: Lin
     reader.close()
 
 
+def test_a_trip_that_the_ledger_did_not_take_any_more_is_told_when_it_is_back(tmp_path: Path, link: Link) -> None:
+    """It was there a moment ago, and the connection is open."""
+    file, away = tmp_path / "ledger.db", tmp_path / "away.db"
+    reader = Ledger.open(f"sqlite:///{file}", "serving")
+    reporter = Reporter(link, tmp_path / "journal" / "one", Tally(), Metrics())
+    reporter.trip(trip(1))
+    reporter._tell()
+    file.rename(away)
+    reporter.trip(trip(2))
+    reporter.trip(trip(3))
+    reporter._tell()
+    away.rename(file)
+    reporter._tell()
+    assert [one.id for one in counters.trips(reader, MODEL)] == ["0001", "0002", "0003"]
+    reporter.close()
+    reader.close()
+
+
 def test_what_nobody_can_read_ends_no_telling(tmp_path: Path, link: Link, caplog: pytest.LogCaptureFixture) -> None:
     """Trips and states go out whatever is wrong with the counters."""
     ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db", "serving")
