@@ -26,6 +26,9 @@ from tasks.operate import opened
 from tasks.runs import Typed
 
 LENGTHS = {"code": 16}
+FRESH_SECONDS = (
+    60.0  # from the server's taking of a code to its judging: a run that died then, and is retried, asks again
+)
 TITLES = {
     "freeze": "Freeze",
     "hold": "Hold the rollout of",
@@ -131,8 +134,13 @@ def carry_out(settings: Settings, asked: Asked, revision: int) -> str:
 
 
 def _step(ledger: Ledger, vault: Vault, config: Config, asked: Asked, typed: tuple[str, datetime]) -> int:
-    """The time step of the code. The lock is asked first: a guess is not answered."""
+    """The time step of the code. Age and lock are asked first: a guess is not answered."""
     code, at = typed
+    if (age := (utc_now() - at).total_seconds()) > FRESH_SECONDS:
+        expected = f"one typed within {FRESH_SECONDS:g} s of its judging"
+        raise CodeRefused(
+            f"code of {asked.key}", expected=expected, got=f"one of {age:.0f} s before", do="type the next"
+        )
     known = _coded(ledger, asked.operator)
     with ledger.read() as connection:
         spent.refuse_locked(connection, asked.key, _limits(config), at)

@@ -104,13 +104,19 @@ def test_another_code_does_nothing_and_is_kept(house: House, code: str) -> None:
 
 
 def test_a_code_counts_once_and_as_of_when_the_server_took_it(house: House) -> None:
-    then = utc_now() - timedelta(minutes=10)
-    form = typed(house, then)
+    form = typed(house, utc_now() - timedelta(seconds=45))
     assert proved(house, asked(), form).right
     again = proved(house, asked("hold"), form)
     assert (again.right, "a used one" in again.said) == (False, True)
-    late = typed(house, utc_now(), code=house.code("operator:olga", then))
+    late = typed(house, utc_now(), code=house.code("operator:olga", utc_now(), steps=-4))
     assert not proved(house, asked("hold"), late).right
+
+
+def test_a_code_typed_into_a_run_that_died_does_nothing_when_the_run_is_retried(house: House) -> None:
+    found = proved(house, asked(), typed(house, utc_now() - timedelta(minutes=3)))
+    assert (found.right, found.locked) == (False, False)
+    assert "180 s before" in found.said
+    assert proved(house, asked(), typed(house, utc_now())).right
 
 
 def test_somebody_elses_code_is_another_one(house: House) -> None:
