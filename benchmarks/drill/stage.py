@@ -50,19 +50,18 @@ class Theatre:
         return asking.kinds()
 
     @cached_property
-    def outcomes(self) -> Mapping[str, list[bytes] | None]:
-        """What is said of the answers to each stream, worked out from the slates of version 1 and the worse one."""
+    def versions(self) -> tuple[str, ...]:
+        """The artifacts of version 1 and of a worse one."""
         arms = (self.running.house.plan().champion, self.running.house.rival())
-        first, other = (arm.artifact.content for arm in arms if arm.artifact is not None)
-        said = self.oracle.decisions
-        return {
-            name: None
-            if kind.mix is None
-            else asking.outcomes(
-                [(said(first, one)[0].items, said(other, one)[0].items) for one in kind.bodies], kind.mix
-            )
-            for name, kind in self.kinds.items()
-        }
+        return tuple(arm.artifact.content for arm in arms if arm.artifact is not None)
+
+    def outcomes(self, name: str) -> list[bytes] | None:
+        """What is said of the answers to a stream, worked out from the slates of version 1 and the worse one."""
+        kind, (first, other), said = self.kinds[name], self.versions, self.oracle.decisions
+        if kind.mix is None:
+            return None
+        slates = [(said(first, one)[0].items, said(other, one)[0].items) for one in kind.bodies]
+        return asking.outcomes(slates, kind.mix)
 
 
 @dataclass
@@ -98,7 +97,7 @@ class Stage:
         rates = {first: self.theatre.per_second, **dict.fromkeys(later, 0.0)}
         kinds, told = self.theatre.kinds, self.theatre.outcomes
         streams = [
-            asking.stream(name, kinds[name], told[name], key=self.theatre.key, moment=self.moment, per_second=rate)
+            asking.stream(name, kinds[name], told(name), key=self.theatre.key, moment=self.moment, per_second=rate)
             for name, rate in rates.items()
         ]
         self._since, self._offset = time.monotonic(), wall(0.0)
