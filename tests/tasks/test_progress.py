@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,11 +117,11 @@ def line(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     """Prefect, for a run that looks at the line all the time."""
     monkeypatch.setenv("GROWNET_PREFECT_URL", server.settings.prefect_url)
     monkeypatch.setattr(progress, "LOOK_SECONDS", 0)
-    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.2)
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 100)
     return server
 
 
-def waiting(**models: str) -> tuple[int, list[dict[str, object]]]:
+def waiting(**models: str) -> tuple[int, Any]:
     return 200, [{"id": run, "parameters": {"model": model}, "auto_scheduled": False} for run, model in models.items()]
 
 
@@ -128,15 +129,29 @@ def cancelled(server: Server) -> list[str]:
     return [path.split("/")[3] for _, path, _ in server.asked if path.endswith("/set_state")]
 
 
-def test_a_run_takes_over_those_behind_it_and_lets_none_go_before_it_was_shown(line: Server) -> None:
+def test_a_run_takes_over_those_behind_it_and_lets_none_go_before_it_was_shown(
+    line: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     line.replies = [waiting(one=MODEL), (201, {}), waiting(two="demand", three=MODEL), (201, {}), (201, {}), waiting()]
     rounds = asked_for(MODEL)
     assert next(rounds) == {MODEL}
     assert cancelled(line) == []  # killed here, the other would begin
     assert next(rounds) == {"demand", MODEL}
     assert cancelled(line) == ["one"]
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0)
     assert list(rounds) == []
     assert cancelled(line) == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("replies", [[(500, {})], [waiting(one=MODEL), (500, {})]])
+def test_a_line_that_cannot_be_looked_at_or_cleared_ends_no_run(
+    line: Server, monkeypatch: pytest.MonkeyPatch, replies: list[tuple[int, Any]]
+) -> None:
+    line.replies = replies
+    rounds = asked_for(MODEL)
+    assert next(rounds) == {MODEL}
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0)
+    assert list(rounds) == []
 
 
 def test_a_run_by_the_schedule_looks_once_and_no_run_stays_for_ever(
