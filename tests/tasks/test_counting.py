@@ -218,7 +218,7 @@ def test_newer_evidence_voids_the_ballot(house: House, seats: Board) -> None:
 
 
 def test_the_typed_code_is_nowhere_in_the_ledger(house: House, seats: Board, asked: Ballot) -> None:
-    """One of them may stand in a digest or a time by chance, one run in some hundred; not one of each person."""
+    """One of them may stand in a digest or a time by chance (some ninety of a million do); not one of each person."""
     right = [typed(house, name, utc_now()) for name in REVIEWERS]
     wrong = [typed(house, name, utc_now(), code="no code, and long enough") for name in REVIEWERS]
     for one in (*wrong, *right):
