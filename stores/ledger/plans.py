@@ -212,14 +212,14 @@ def applied(before: ReleasePlan, transition: Transition, expected: int | None) -
         after = transition(before)
     except ReleaseRefused:
         if stale:
-            raise conflict(before, expected) from None
+            raise _conflict(before, expected) from None
         raise
     if stale and after is not before:
-        raise conflict(before, expected)
+        raise _conflict(before, expected)
     return after
 
 
-def conflict(before: ReleasePlan, expected: int | None) -> RevisionConflict:
+def _conflict(before: ReleasePlan, expected: int | None) -> RevisionConflict:
     """Tells who decided on one revision what the plan has become: by whom, when, why."""
     return RevisionConflict(
         f"release plan of {before.model}",
