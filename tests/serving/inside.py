@@ -104,6 +104,10 @@ class Inside:
     def answers(self) -> list[Answer]:
         return [entry for entry in self.journal() if isinstance(entry, Answer)]
 
+    def line(self, reply: Any) -> Answer:
+        """The line of this reply; scores beside earlier ones may come after it."""
+        return next(one for one in self.answers() if one.prediction_id == reply["prediction_id"])
+
     def feedback(self) -> list[Feedback]:
         return [entry for entry in self.journal() if isinstance(entry, Feedback)]
 

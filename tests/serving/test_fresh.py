@@ -112,7 +112,7 @@ def test_rules_look_features_up_too(market: Market) -> None:
         wait_for(lambda: numbers(service).get("champion") == 1)
         reply = service.ask()
         assert reply["arm"] == "rules"
-        assert service.answers()[-1].snapshot == made.features.content
+        assert service.line(reply).snapshot == made.features.content
 
 
 def test_it_starts_with_fresh_features_without_ledger_and_store(market: Market) -> None:
@@ -126,8 +126,9 @@ def test_it_starts_with_fresh_features_without_ledger_and_store(market: Market) 
     with inside(market) as service:
         wait_for(lambda: service.service.ready and service.desk.view and not service.desk.view.missing, 20)
         assert numbers(service) == everywhere(1)  # from its first answer on
-        assert basket(service)["decision"] == expected
-        assert service.answers()[-1].snapshot == made.features.content
+        reply = basket(service)
+        assert reply["decision"] == expected
+        assert service.line(reply).snapshot == made.features.content
 
 
 def test_a_version_that_comes_later_answers_with_fresh_features_at_once(market: Market) -> None:

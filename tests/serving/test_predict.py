@@ -78,7 +78,7 @@ def test_a_failing_model_costs_nothing_but_the_rules(town: Town, monkeypatch: py
     with inside(town) as service:
         customer = champions(service.ready(), 1)[0]
         reply = service.ask({"customer": customer, "recent": [word]})
-        line = service.answers()[-1]
+        line = service.line(reply)
         assert (reply["arm"], reply["version"], reply["override"]) == ("rules", 0, "error")
         assert len(reply["decision"]["items"]) == 10
         assert (line.failed_arm, line.failed_version, line.artifact) == ("champion", 1, "")
@@ -120,7 +120,7 @@ def test_a_hanging_model_is_answered_for_within_the_deadline_and_blocks_nobody(
         took = time.monotonic() - begun
         assert (reply["arm"], reply["override"]) == ("rules", "deadline")
         assert 0.5 <= took < 0.5 + PATIENT  # the call itself hangs for a minute
-        assert service.answers()[-1].failed_arm == "champion"
+        assert service.line(reply).failed_arm == "champion"
         wait_for(lambda: service.ask({"customer": other})["override"] == "")  # the arm has another thread
         assert not free.is_set()
         service.ask({"customer": one, "recent": [HANG]})
@@ -183,8 +183,7 @@ def test_batches_beyond_what_may_wait_for_the_rules_are_told_to_come_back(
 def test_event_time_is_the_answer_s_own(town: Town) -> None:
     with inside(town) as service:
         service.ready()
-        service.ask(x_event_time="2011-09-01T12:00:00+02:00")
-        line = service.answers()[-1]
+        line = service.line(service.ask(x_event_time="2011-09-01T12:00:00+02:00"))
     assert line.event_time.isoformat() == "2011-09-01T10:00:00+00:00"
     assert line.received_at.year >= 2026
     assert line.latency_us > 0
@@ -196,7 +195,7 @@ def test_a_version_may_be_asked_for(town: Town) -> None:
     with inside(town) as service:
         service.revision(5)
         reply = service.ask(path="v1/predict")
-        assert (reply["version"], reply["arm"], service.answers()[-1].salt) == (1, "champion", "")
+        assert (reply["version"], reply["arm"], service.line(reply).salt) == (1, "champion", "")
         assert service.ask(path="v0/predict")["name"] == "rules"  # the previous one
         assert service.call("v9/predict", {})[0] == 404
         town.guard(moves.fallback)
@@ -291,5 +290,4 @@ def test_an_answer_nobody_gave_is_not_in_the_journal(tmp_path: Path) -> None:
 def test_the_features_of_a_sample_only(town: Town) -> None:
     town.configure({"features_per_second": 0})
     with inside(town) as service:
-        service.ready().ask()
-        assert service.answers()[-1].features is None
+        assert service.line(service.ready().ask()).features is None
