@@ -93,7 +93,7 @@ def test_sigterm_finishes_what_is_under_way(town: Town, servers: list[Server]) -
 
 def test_once_ready_what_is_loaded_is_left_out_of_garbage_collection(town: Town, servers: list[Server]) -> None:
     """A full round of the collector holds every answer up; that over what came later is short."""
-    town.released()
+    town.released(2)
     servers.append(Server(town).ready())
     wait_for(lambda: "left out of garbage collection" in servers[0].lines)
     left = int(servers[0].lines.split("ready; ")[1].split()[0])
