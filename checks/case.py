@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from checks.later import Fallen, Start, fallen
 from checks.rates import alarms, carry_on
+from checks.sequential import decide
 from checks.tallies import UNSEEN, Comparison, Sides, Tally, compare, sides, tally
 from records import Arm, Counter, Record, ReleasePlan, Rollout, RolloutGates, Step, Trip
 
@@ -88,6 +90,7 @@ class Seen:
     dropped: frozenset[str] = (
         frozenset()
     )  # artifacts that no living replica answers with, since each dropped it by itself
+    later: tuple[Start, ...] = ()  # where comparisons begin that begin later than the rollout
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,12 @@ class Case:
     compared: Comparison
     now: Tally
     control: Tally
+    fallen: Fallen | None = None  # a later comparison that says drop where the whole does not
+
+    @property
+    def decisive(self) -> Comparison:
+        """The comparison the KPI is concluded from."""
+        return self.fallen.compared if self.fallen is not None else self.compared
 
     @property
     def gates(self) -> RolloutGates:
@@ -131,7 +140,9 @@ def add_up(seen: Seen, before: Memory | None) -> Case | None:
     now = Tally(answers=own.answers, errors=own.errors, late=own.late, matured=matured)
     control = tally(seen.counters, who.control_role, who.control.number)
     memory = _remember(seen, who.role, (now, control), rollout.gates, before)
-    return Case(seen, who, rollout, memory, compared, now, control)
+    whole = decide(compared.effect, rollout.gates.margin_fail, rollout.gates.margin_pass)
+    later = fallen(seen.later, seen.counters, who, rollout) if whole != "drop" else None
+    return Case(seen, who, rollout, memory, compared, now, control, later)
 
 
 def _unseen(seen: Seen, who: Sides) -> int:

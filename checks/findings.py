@@ -98,7 +98,7 @@ def _canary_too_often(state: Kind, said: str, *, wait: bool) -> Found:
 def _drop(case: Case) -> Found | None:
     if case.compared.form == "split" and _ratio_off(case):
         return None  # who answered what is in doubt, and with it the comparison
-    if decide(case.compared.effect, case.gates.margin_fail, case.gates.margin_pass) != "drop":
+    if decide(case.decisive.effect, case.gates.margin_fail, case.gates.margin_pass) != "drop":
         return None
     back: Action = "rollback" if case.who.role == "canary" else "none"  # of a champion the decision table decides
     return Found("kpi_drop", back, f"{_effect(case)}, all of it beyond the margin of {case.gates.margin_fail:.1%}")
@@ -169,7 +169,7 @@ def _scored(case: Case) -> Found | None:
 
 
 def _ready(case: Case) -> Found | None:
-    if decide(case.compared.effect, case.gates.margin_fail, case.gates.margin_pass) != "pass":
+    if decide(case.decisive.effect, case.gates.margin_fail, case.gates.margin_pass) != "pass":
         return None
     following = next_step(case.seen.plan)
     if following is None:
@@ -211,12 +211,13 @@ def _name(case: Case) -> str:
 
 def _effect(case: Case) -> str:
     """The KPI's relative effect in words, with its interval and the sample it rests on."""
-    seen, kpi = case.compared.effect, case.gates.kpi
+    seen, kpi = case.decisive.effect, case.gates.kpi
     if seen.effect is None or not isfinite(seen.low):
         return f"{kpi}: {case.compared.matured} matured answers, no interval yet"
+    newest = f"the newest {case.decisive.matured}" if case.fallen is not None else str(case.decisive.matured)
     word = "below" if seen.effect < 0 else "above"
     against = f"{abs(seen.effect):.1%} {word} {case.who.control.name}"
-    return f"{kpi} of {_name(case)} {against} on {case.compared.matured} matured answers ({seen.low:+.1%} to {seen.high:+.1%})"
+    return f"{kpi} of {_name(case)} {against} on {newest} matured answers ({seen.low:+.1%} to {seen.high:+.1%})"
 
 
 def find(case: Case) -> Found:

@@ -49,7 +49,7 @@ def concluded_again(verdict: GuardVerdict) -> dict[str, tuple[Any, Any]]:
 
 
 def _verdict(case: Case, found: Found) -> GuardVerdict:
-    plan, effect = case.seen.plan, case.compared.effect
+    plan, effect = case.seen.plan, case.decisive.effect
     key = [plan.model, plan.salt, plan.revision, case.who.role, found.state, case.seen.at]
     return GuardVerdict(
         id=f"verdict-{digest_of(key)[:24]}",
@@ -63,7 +63,7 @@ def _verdict(case: Case, found: Found) -> GuardVerdict:
         effect=effect.effect,
         low=effect.low if isfinite(effect.low) else None,
         high=effect.high if isfinite(effect.high) else None,
-        matured=case.compared.matured,
+        matured=case.decisive.matured,
         needed=_needed(case),
         inputs=_inputs(case, found),
         at=case.seen.at,
@@ -72,19 +72,21 @@ def _verdict(case: Case, found: Found) -> GuardVerdict:
 
 def _needed(case: Case) -> int | None:
     """What the interval still needs or the step asks for, whichever is more."""
-    needed = case.compared.needed(case.rollout)
+    needed = case.decisive.needed(case.rollout)
     if needed is None or case.who.role == "champion":
         return needed
     return max(needed, case.step.min_answers - case.in_step.matured, 0)
 
 
 def _inputs(case: Case, found: Found) -> dict[str, Any]:
+    later = case.fallen
     figures = {
         "state": found.state,
         "form": case.compared.form,
-        "kpi": case.compared.kpi,
-        "control_kpi": case.compared.control_kpi,
-        "size": case.compared.effect.size,
+        "kpi": case.decisive.kpi,
+        "control_kpi": case.decisive.control_kpi,
+        "size": case.decisive.effect.size,
+        "later": later and {"number": later.start.number, "after": later.start.size, "alpha": later.rate},
         "tuned_at": tuned_at(case.rollout),
         "step": case.seen.plan.step,
         "percent": case.step.percent,

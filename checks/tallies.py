@@ -97,7 +97,14 @@ class Comparison:
         return round(more * max(self.matured / self.effect.size, 1.0))
 
 
-def compare(counters: Sequence[Counter], who: Sides, rollout: Rollout, now: datetime | None = None) -> Comparison:
+def compare(
+    counters: Sequence[Counter],
+    who: Sides,
+    rollout: Rollout,
+    now: datetime | None = None,
+    *,
+    as_pairs: bool | None = None,
+) -> Comparison:
     """The relative effect of the judged arm with its always-valid interval.
 
     Where the arms are split, an hour counts when the attribution window of its last answer is over: labels of hits may come
@@ -107,14 +114,30 @@ def compare(counters: Sequence[Counter], who: Sides, rollout: Rollout, now: date
     Args:
         counters: rows of the rollout's salt; by hour where the arms are split.
         now: event time; without it, that of the newest hour somebody answered in.
+        as_pairs: whether the rows are of pairs; without it, what they look like.
     """
-    pair_role, pair_version = ("canary", who.arm.number) if who.role == "canary" else ("control", who.control.number)
-    pairs = rows_of(counters, pair_role, pair_version)
-    if are_paired(pairs):
+    pairs = pairs_of(counters, who)
+    if are_paired(pairs) if as_pairs is None else as_pairs:
         return _paired(pairs, who, rollout)
     due = _due(counters, rollout.gates.attribution_seconds, now)
     arm, control = rows_of(due, who.role, who.arm.number), rows_of(due, who.control_role, who.control.number)
     return _split(arm, control, rollout)
+
+
+def pairs_of(counters: Iterable[Counter], who: Sides) -> list[Counter]:
+    """The rows that carry both arms' KPI, if any do: the canary's, or the control's."""
+    role, version = ("canary", who.arm.number) if who.role == "canary" else ("control", who.control.number)
+    return rows_of(counters, role, version)
+
+
+def size_of(counters: Sequence[Counter], who: Sides) -> float:
+    """Matured answers as `Effect.size` counts them: pairs, or the harmonic size of the arms; those not due yet as well."""
+    pairs = pairs_of(counters, who)
+    if are_paired(pairs):
+        return float(sum(row.matured for row in pairs))
+    arms = (who.role, who.arm.number), (who.control_role, who.control.number)
+    one, two = (sum(row.matured for row in rows_of(counters, *arm)) for arm in arms)
+    return one * two / (one + two) if one and two else 0.0
 
 
 def _due(counters: Sequence[Counter], window: float, now: datetime | None) -> Sequence[Counter]:
@@ -135,7 +158,7 @@ def _paired(rows: Sequence[Counter], who: Sides, rollout: Rollout) -> Comparison
     own, other = by_bucket(rows, "total"), by_bucket(rows, "other_total")
     arm, control = (own, other) if who.role == "canary" else (other, own)
     matured = sum(row.matured for row in rows)
-    unit = _unit((row.total + row.other_total, row.squares + row.other_squares) for row in rows)
+    unit = _unit(sum(row.total + row.other_total for row in rows), sum(row.squares + row.other_squares for row in rows))
     seen = sequential.paired(arm, control, matured, alpha=rollout.gates.alpha, tuned_at=tuned_at(rollout), unit=unit)
     return Comparison("paired", seen, matured, _mean(float(arm.sum()), matured), _mean(float(control.sum()), matured))
 
@@ -143,33 +166,41 @@ def _paired(rows: Sequence[Counter], who: Sides, rollout: Rollout) -> Comparison
 def _split(arm: Sequence[Counter], control: Sequence[Counter], rollout: Rollout) -> Comparison:
     matured = sum(row.matured for row in arm)
     others = sum(row.matured for row in control)
-    hours = sorted({row.hour for row in arm} & {row.hour for row in control})
+    one, two = _by_hour(arm), _by_hour(control)
     seen = sequential.NOTHING
-    if hours:
-        parts = [(*_of_hour(arm, hour), *_of_hour(control, hour)) for hour in hours]
-        one, two = sequential.stratified(parts)
-        unit = _unit((row.total, row.squares) for row in (*arm, *control))
-        seen = sequential.split(one, two, alpha=rollout.gates.alpha, tuned_at=tuned_at(rollout), unit=unit)
+    if hours := sorted(one.keys() & two.keys()):
+        sides = sequential.stratified([(*one[hour], *two[hour]) for hour in hours])
+        unit = _unit(
+            *(sum(getattr(row, name) for side in (arm, control) for row in side) for name in ("total", "squares"))
+        )
+        seen = sequential.split(*sides, alpha=rollout.gates.alpha, tuned_at=tuned_at(rollout), unit=unit)
     means = _mean(sum(row.total for row in arm), matured), _mean(sum(row.total for row in control), others)
     return Comparison("split", seen, matured, *means)
 
 
-def _unit(sums: Iterable[tuple[float, float]]) -> float:
-    """What a hit is worth, from sums and sums of squares: 1 where the KPI is hit or miss."""
-    total, squares = (sum(column) for column in zip(*sums, strict=True))
+def _unit(total: float, squares: float) -> float:
+    """What a hit is worth, from the sum of the KPI and that of its squares: 1 where it is hit or miss."""
     return squares / total if total > 0 and squares > 0 else 1.0
 
 
-def _of_hour(rows: Sequence[Counter], hour: datetime) -> tuple[Array, Array]:
-    chosen = [row for row in rows if row.hour == hour]
-    return by_bucket(chosen, "total"), by_bucket(chosen, "matured")
+def _by_hour(rows: Sequence[Counter]) -> dict[datetime, tuple[Array, Array]]:
+    """KPI sums and matured answers of each bucket, by hour; each of shape (BUCKETS,)."""
+    if not rows:
+        return {}
+    hours = {hour: number for number, hour in enumerate({row.hour for row in rows})}
+    cell = [hours[row.hour] * BUCKETS + row.bucket for row in rows]
+    sums = [
+        np.bincount(cell, weights, len(hours) * BUCKETS).reshape(-1, BUCKETS)
+        for weights in ([row.total for row in rows], [row.matured for row in rows])
+    ]
+    return {hour: (sums[0][number], sums[1][number]) for hour, number in hours.items()}
 
 
 def by_bucket(rows: Iterable[Counter], name: Literal["total", "other_total", "matured", "answers"]) -> Array:
     """One column of the rows summed per bucket, shape (BUCKETS,)."""
     sums = np.zeros(BUCKETS)
-    for row in rows:
-        sums[row.bucket] += getattr(row, name)
+    if seen := list(rows):
+        sums += np.bincount([row.bucket for row in seen], [getattr(row, name) for row in seen], BUCKETS)
     return sums
 
 

@@ -1,6 +1,7 @@
 """What the guard sees of one model at a tick, and what it keeps in memory between ticks. Reads the ledger, writes nothing.
 
-A guard that starts anew takes the judge's memory from the newest verdict; the sample-ratio check starts over.
+A guard that starts anew takes the judge's memory from the newest verdict; the sample-ratio check starts over,
+and so do comparisons that begin later than the rollout.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 from checks import tallies
 from checks.case import Memory, Seen
 from checks.judge import memory_of
+from checks.later import Starts
 from guard.history import History, Spans, Told
 from records import Counter, GuardVerdict, ReleasePlan, ReplicaState, Trip
 from stores.ledger import counters, plans, rulings, verdicts
@@ -43,6 +45,7 @@ class Watch:
     rows_of: tuple[str, int] = ("", 0)  # for this salt and revision,
     rows_until: float = 0.0  # and not read again before (monotonic)
     began: tuple[int, int] = (0, 0)  # of a revision: the one that began its rollout
+    starts: Starts = field(default_factory=Starts)  # of later comparisons; a guard that starts anew has none yet
     history: History = field(default_factory=History)  # of the decision table's rulings
     told: Told = field(default_factory=Told)  # what the monitors found, as last read
     spans: tuple[int, Spans] | None = None  # of a revision: since when what it says holds
@@ -96,7 +99,8 @@ def look(ledger: Ledger, ring: Ring, watch: Watch, at: datetime, alive_seconds: 
     _settle(watch, plan, rows, confirmed, at)
     lost = tuple(state for state in states if state not in living)
     trips = _trips(ledger, watch, plan)
-    seen = Seen(plan, rows, trips, confirmed, watch.ratio_from, at, dropped(plan, living, trips))
+    watch.starts = watch.starts.after(plan, rows)
+    seen = Seen(plan, rows, trips, confirmed, watch.ratio_from, at, dropped(plan, living, trips), watch.starts.kept)
     return View(seen, living, len(states), lost)
 
 

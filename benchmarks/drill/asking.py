@@ -66,7 +66,7 @@ def kinds() -> dict[str, Kind]:
     return {
         GOOD: Kind(known, WORSE),
         STEADY: Kind(known, SAME),
-        DRIFTED: Kind(drifted, None, NEXT),  # what came of these is not known yet
+        DRIFTED: Kind(drifted, SAME, NEXT),
         FALLEN: Kind(drifted, WORSE, NEXT),
         SURGE: Kind([_body(customer=f"nobody-{at}") for at in range(PAYLOADS)], None, NEXT),
     }

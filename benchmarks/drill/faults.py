@@ -93,7 +93,8 @@ def null_surge(stage: Stage) -> None:
 
 
 def drift_and_drop(stage: Stage) -> None:
-    """Requests become of another kind, the monitor says so; then outcomes come, 40 % for the new champion, 50 % for its control."""
+    """Requests become of another kind, the monitor says so; after all the equal outcomes until then the new champion falls to
+    40 % where its control has 50 %."""
     arm = stage.house.rival()
     stage.bad = lambda one: one.stream == FALLEN and one.reply.version == arm.number
     stage.prints(WATCHED, WORSE)
@@ -107,7 +108,7 @@ def drift_and_drop(stage: Stage) -> None:
         until(lambda: _drifted(stage, arm), "drift of what is sent, found and frozen for", MOST_SECONDS)
         stage.notes["drift_frozen_seconds"] = round(time.time() - began, 1)
         rounds.enough()
-        stage.count_from_here()
+        stage.notes["equal_before"] = stage.count_from_here()
         stage.begins()
         stage.swap(DRIFTED, FALLEN)
         plan = stage.taken_back()

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import httpx
+from msgspec import convert
 
 from benchmarks.client.record import FED, Sent
 from benchmarks.client.traffic import Traffic
@@ -25,6 +26,7 @@ from benchmarks.reliability.stage import Run, Stated
 from benchmarks.reliability.verdict import look
 from benchmarks.reliability.village import MODEL
 from checks.judge import state_of
+from checks.tallies import Tally
 from records import Arm, Incident, ReleasePlan, Rollout
 from stores.ledger import counters, incidents, verdicts
 from tasks.ballot_page import samples
@@ -158,11 +160,12 @@ class Stage:
         """The smaller of the samples that the ballot's page prints for a holdout with the champion's rate."""
         self.printed = min(need for need, _ in samples(rollout, mix.rates[0], paired=True) if need is not None)
 
-    def count_from_here(self) -> None:
-        """Answers that matured before the fault do not count for the sample it is decided on."""
+    def count_from_here(self) -> int:
+        """Answers that matured before the fault, which do not count for the sample it is decided on."""
         plan = self.house.plan()
         rows = counters.totals(self.house.ledgers["reader"], MODEL, plan.salt)
         self.matured_before = sum(row.matured for row in rows if row.arm == "control")
+        return self.matured_before
 
     def readyz(self) -> Mapping[str, Any]:
         """What one of the workers says of itself; nothing when it cannot be asked."""
@@ -254,7 +257,8 @@ class Stage:
         found = verdicts.verdicts(
             self.house.ledgers["reader"], MODEL, datetime.fromtimestamp(self.began, self.moment.tzinfo)
         )
-        return next((one.matured - self.matured_before for one in found if state_of(one) == "kpi_drop"), None)
+        counted = (convert(one.inputs["now"], Tally).matured for one in found if state_of(one) == "kpi_drop")
+        return next((matured - self.matured_before for matured in counted), None)
 
     def _wrong(self, asked: list[Sent]) -> list[str]:
         """Why answers are not what they should be, by the client's own working out."""

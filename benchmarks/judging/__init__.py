@@ -1,7 +1,7 @@
 """Does the judge of a rollout hold the rate it states? `grownet bench judging` prints tables and draws the pictures.
 
 Made-up fortnights of returning subjects, a week of its own and late labels, judged by the guard's own arithmetic at every
-tick and by three judges that are common: false alarms, time to a drop, a swinging KPI, wrong shares, falls of both arms. Nothing is read; with
+tick and by three judges that are common: false alarms, time to a drop, a fall after a long good time, a swinging KPI, wrong shares, falls of both arms. Nothing is read; with
 `--pictures FOLDER` the pictures are written there (default: benchmarks/judging below GROWNET_HOME). Started by hand.
 """
 
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from benchmarks.judging import delay, judges, level, pictures, ratio, swing
+from benchmarks.judging import delay, judges, late, level, pictures, ratio, swing
 from benchmarks.judging.judges import ANSWERS, BEFORE, FIXED, MARGIN, OURS, THRESHOLD
 from benchmarks.judging.world import World
 from configs.load import settings
@@ -74,6 +74,8 @@ def measured(runs: int, seed: int) -> dict[str, Any]:
         "others": {name: judges.alarms(world, few, seed) for name, world in OTHERS.items()},
         "labels": {name: judges.alarms(world, max(few // 10, 1), seed, ["split"]) for name, world in LABELS.items()},
         "delay": delay.delays(CALM, max(runs // 100, 1), seed),
+        "late": late.alarms(MAIN, few, seed),
+        "falls": late.falls(CALM, max(runs // 200, 1), seed),
         "swing": swing.swings(replace(CALM, a_day=800, subjects=4000), max(runs // 500, 1), seed),
         "ratio": ratio.alarms(EQUAL, few, seed),
         "level": level.alarms(max(few // 2, 1), seed),
@@ -88,6 +90,8 @@ def show(facts: Mapping[str, Any]) -> None:
     _alarms(console, "what could break it, at the margin", facts["others"], (OURS, BEFORE, ANSWERS))
     _alarms(console, "an arm 10 % worse whose hits are known first", facts["labels"], (OURS,))
     _delays(console, facts["delay"])
+    _late(console, facts["late"])
+    _falls(console, facts["falls"])
     _swings(console, facts["swing"])
     _ratios(console, facts["ratio"])
     _levels(console, facts["level"])
@@ -120,6 +124,30 @@ def _delays(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
             _number(row["printed"], ",.0f"),
             _number(row["planned"], ",.0f"),
         )
+    console.print(table)
+
+
+def _late(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    heads = ("world", "form", "judge", "runs", "excluded the truth", "said drop")
+    table = _table("with comparisons that begin later", *heads)
+    for row in rows:
+        shares = _share(row["excluded"]), _share(row["drops"])
+        table.add_row(row["world"], row["form"], row["judge"], str(row["runs"]), *shares)
+    console.print(table)
+
+
+def _falls(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    heads = ("form", "good days", "effect", "judge", "before it", "never", "days", "90 %", "answers", "90 %")
+    table = _table("a canary that falls after a good time: how long until it is said", *heads)
+    for row in rows:
+        for judge in (late.ALONE, late.BESIDE):
+            one = row[judge]
+            numbers = (
+                *(_number(day, ".1f") for day in one["days"]),
+                *(_number(some, ",.0f") for some in one["answers"]),
+            )
+            shares = f"{one['drops'][0]:.0%}", f"{one['never']:.0%}"
+            table.add_row(row["form"], str(row["good_days"]), f"{row['effect']:.0%}", judge, *shares, *numbers)
     console.print(table)
 
 

@@ -81,6 +81,8 @@ def paired(drawn: Draw) -> Looks:
     order = np.argsort(drawn.known, axis=1)
     known, bucket = np.take_along_axis(drawn.known, order, 1), np.take_along_axis(drawn.bucket, order, 1)
     seen = known < drawn.world.slots
+    if drawn.counts is not None:
+        seen &= np.take_along_axis(drawn.counts, order, 1)
     arm, control = (np.take_along_axis(one, order, 1) * seen for one in (drawn.arm, drawn.control))
     grouped = np.argsort(bucket.astype(np.uint8), axis=1, kind="stable")
     mine, its, hits = (_before(one, bucket, grouped) for one in (arm, control, np.maximum(arm, control)))
@@ -165,6 +167,7 @@ def _ages(drawn: Draw, slot: Ints, lag: Ints) -> _Ages:
 def _counted(drawn: Draw, slot: Ints, lag: Ints, weights: Floats) -> Floats:
     shape = (drawn.runs, drawn.world.slots, AGES)
     cell = (np.arange(drawn.runs)[:, None] * shape[1] + slot) * shape[2] + lag
+    weights = weights if drawn.counts is None else weights * drawn.counts
     return np.bincount(cell.ravel(), weights.ravel(), int(np.prod(shape))).reshape(shape).astype(np.float64, copy=False)
 
 
@@ -194,6 +197,8 @@ def _bucket_sums(
     look = slot[..., None] + np.arange(AGES)
     cell = ((np.where(drawn.mine, 0, runs) + run)[..., None] * slots + look) * BUCKETS + drawn.bucket[..., None]
     kept: Flags = (more != 0) & (look < slots)
+    if drawn.counts is not None:
+        kept &= drawn.counts[..., None]
     place, weight = cell[kept], more[kept]
     values = np.broadcast_to(value[..., None], more.shape)[kept]
     sums = [

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.judging import delay, looks
+from benchmarks.judging import delay, late, looks
 from benchmarks.judging.judges import ALPHA, ANSWERS, FIXED, MARGIN, OURS, THRESHOLD, ends
 from benchmarks.judging.world import SLOTS_A_DAY, Flags, Floats, World
 from benchmarks.judging.world import draw as drawn_from
@@ -26,6 +26,7 @@ def draw(folder: Path, facts: Facts, seed: int) -> list[Path]:
     made: dict[str, Callable[[], Figure]] = {
         "alarms": lambda: alarms(facts["main"]["at the margin"]),
         "delay": lambda: delays(facts["delay"]),
+        "late": lambda: falls(facts["falls"]),
         "swing": lambda: swing(seed),
         "ratio": lambda: ratios(facts["ratio"]),
     }
@@ -71,6 +72,28 @@ def delays(rows: list[Facts]) -> Figure:
         axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     figure.axes[0].set_ylabel("matured answers until the drop")
     figure.axes[-1].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def falls(rows: list[Facts]) -> Figure:
+    """Matured answers from a fall until it was said, against the good time before it: the median, up to the 90th percentile."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    forms = sorted({row["form"] for row in rows})
+    for axes, form in zip(_panels(figure, len(forms)), forms, strict=True):
+        for judge, line in ((late.ALONE, ":"), (late.BESIDE, "-")):
+            for effect, colour in zip(late.EFFECTS, ("#1b6ca8", "#c0392b"), strict=True):
+                mine = [row for row in rows if (row["form"], row["effect"]) == (form, effect)]
+                known = [
+                    (row["good_days"], *row[judge]["answers"]) for row in mine if row[judge]["answers"][0] is not None
+                ]
+                label = f"{effect:.0%}, {judge}" + ("" if known else ": never in half of the runs")
+                days, middle, most = zip(*known, strict=True) if known else ((), (), ())
+                axes.plot(days, middle, line, color=colour, marker="o", ms=4, label=label)
+                ends = [most or middle for middle, most in zip(middle, most, strict=True)]
+                axes.fill_between(days, middle, ends, color=colour, alpha=0.12, lw=0)
+        axes.set(title=form, xlabel="good days before the fall", xticks=late.GOOD_DAYS, ylim=(0, None))
+        axes.legend(frameon=False, fontsize=8)
+    figure.axes[0].set_ylabel("matured answers until it was said")
     return figure
 
 

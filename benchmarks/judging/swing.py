@@ -22,6 +22,7 @@ from benchmarks.judging.world import SLOTS_A_DAY, Draw, World, chunks
 from checks import plans
 from checks.case import Memory, Seen
 from checks.judge import judge, memory_of, state_of
+from checks.later import Starts
 from configs.load import load
 from records import Arm, Artifact, ReleasePlan, Rollout, RolloutGates, Step, digest_of
 
@@ -65,6 +66,7 @@ class Release:
 
     plan: ReleasePlan = field(default_factory=begun)
     memory: Memory | None = None
+    starts: Starts = field(default_factory=Starts)
     done: list[str] = field(default_factory=list)
     since: float = 0.0  # slot at which the control's rows begin
 
@@ -75,7 +77,8 @@ class Release:
             if self.plan.canary is not None
             else rows.pairs(drawn, run, slot + 1.0, self.since, "control")
         )
-        verdict = judge(Seen(self.plan, tuple(now), (), True, None, at), self.memory)
+        self.starts = self.starts.after(self.plan, now)
+        verdict = judge(Seen(self.plan, tuple(now), (), True, None, at, later=self.starts.kept), self.memory)
         if verdict is None:
             return
         self.memory = memory_of(verdict)

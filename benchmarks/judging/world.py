@@ -81,6 +81,7 @@ class Draw:
     mine: Flags  # falls to the canary, where the arms are split
     arm: Floats  # KPI under the canary
     control: Floats
+    counts: Flags | None = None  # for a comparison that begins later, of which answers the label counts; None: of all
 
     @property
     def runs(self) -> int:

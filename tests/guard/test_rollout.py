@@ -174,6 +174,33 @@ def test_a_champion_that_its_control_beats_is_rolled_back_once_and_never_flaps(t
     assert len(town.alerts()) == 1
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_champion_that_falls_after_a_long_good_time_is_rolled_back_on_what_came_since(
+    town: Town, restarted: bool
+) -> None:
+    promoted(town, 1)
+    promoted(town, 2)
+    guard = town.guard()
+    for seed in range(20):
+        if seed == 10 and restarted:
+            guard = town.guard()
+        town.follow()
+        town.count(pairs("salt-2", 1, 500, (0.3, 0.3), arm="control", seed=seed))
+        guard.tick()
+    since = 0
+    while town.plan().champion.number == 2:
+        town.count(pairs("salt-2", 1, 100, (0.3, 0.24), arm="control", seed=1000 + since))
+        town.follow()
+        guard.tick()
+        since += 100
+    assert since <= 3000  # the whole, 10,000 equal answers and these, would have taken more than 5,000
+    assert town.plan().champion.number == 1
+    verdict = town.verdicts()[-1] if state_of(town.verdicts()[-1]) == "kpi_drop" else town.verdicts()[-2]
+    assert verdict.inputs["later"]["after"] >= 5000 * restarted
+    assert f"newest {verdict.matured} matured answers" in verdict.reason
+    assert [incident.kind for incident in town.incidents()] == ["kpi_drop"]
+
+
 def test_missing_answers_hold_the_rollout_and_warn_once(town: Town) -> None:
     quick = replace(ROLLOUT, gates=replace(GATES, missing_seconds=0))
     town.begin(1, quick)

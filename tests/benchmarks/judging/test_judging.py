@@ -12,11 +12,12 @@ import pytest
 from msgspec import structs
 
 from benchmarks import judging, questions
-from benchmarks.judging import delay, judges, level, looks, ratio, rows, swing
+from benchmarks.judging import delay, judges, late, level, looks, ratio, rows, swing
 from benchmarks.judging.judges import ANSWERS, BEFORE, FIXED, OURS, THRESHOLD
-from benchmarks.judging.world import WINDOW, Draw, World, chunks, draw
-from checks import sequential, tallies
+from benchmarks.judging.world import SLOTS_A_DAY, WINDOW, Draw, World, chunks, draw
+from checks import later, sequential, tallies
 from checks.assignment import BUCKETS
+from checks.later import Starts
 from records import Counter
 
 SMALL = World(a_day=200, days=6, subjects=500, steps=((0.0, 0.1), (2.04, 0.5)))
@@ -92,6 +93,50 @@ def test_the_multiplier_and_the_ratio_check_are_the_guards_own() -> None:
     assert (ratio.first_alarm(wrong, 0.5) == -1).all()
 
 
+@pytest.mark.parametrize("form", ["paired", "split"])
+def test_later_comparisons_are_the_guards_own(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is begun by the guard's own code at the look at which the benchmark begins it, and has the same upper end."""
+    often = 150.0
+    monkeypatch.setattr(tallies, "tuned_at", lambda _: often)
+    one, plan = drawn(SMALL, 2), swing.begun()
+    who = tallies.sides(plan)
+    assert who is not None
+    paired = form == "paired"
+    counted = rows.pairs if paired else rows.split
+    seen, parts = judges.FORMS[form](one), list(late.parts(one, form, often))
+    tops = {part.number: late.highest(one, form, part, often) for part in parts}
+    looked = [
+        look for look in range(seen.time.shape[1]) if not paired or (look + 1) % int(often) == 0 or look % 97 == 0
+    ]
+    spoken = 0
+    for run in range(one.runs):
+        starts = Starts().after(plan, [])
+        for look in looked:
+            until = float(np.nextafter(seen.time[run, look], inf)) if paired else look + 1.0
+            if until > one.world.slots:
+                break
+            before, now = starts.kept, counted(one, run, until)
+            starts = starts.after(plan, now)
+            for start in [one for one in before if one in starts.kept]:
+                gates = structs.replace(swing.rollout().gates, alpha=later.rate(start.number, judges.ALPHA))
+                own = structs.replace(swing.rollout(), gates=gates)
+                guard = tallies.compare(start.since(now, paired=paired), who, own, as_pairs=paired)
+                assert near(guard.effect.high, tops[start.number][run, look])
+                spoken += np.isfinite(guard.effect.high)
+    assert spoken > 10
+
+
+def test_later_comparisons_find_a_fall_after_a_good_time_and_hold_the_rate() -> None:
+    fallen = replace(
+        judging.CALM, a_day=800, subjects=4000, days=8, effect=-0.15, swing=0.15, swing_days=4, steps=((0.0, 0.25),)
+    )
+    said = late.said(fallen, 10, 3, tuned_at=500.0, fell=4.0 * SLOTS_A_DAY)["paired"]
+    assert said[late.BESIDE]["never"] == 0
+    assert said[late.BESIDE]["answers"][0] < said[late.ALONE]["answers"][0]
+    for one in late.alarms({"at the margin": judging.AT_MARGIN}, 20, 3):
+        assert one["drops"][1] <= 0.05  # the low end of its interval
+
+
 def test_ours_holds_its_rate_where_the_others_do_not() -> None:
     """At the margin, where false alarms are likeliest: subjects return, labels are late, every tick is looked at."""
     said = judges.alarms(judging.AT_MARGIN, 60, 3)
@@ -151,15 +196,17 @@ def test_the_command_prints_and_draws(
         monkeypatch.setattr(judging, name, dict.fromkeys(getattr(judging, name), tiny))
     monkeypatch.setattr(delay, "TRAFFIC", (100,))
     monkeypatch.setattr(ratio, "BUSY", 100)
+    monkeypatch.setattr(late, "A_DAY", 100)
+    monkeypatch.setattr(late, "GOOD_DAYS", (1, 2))
     judging.main(["--runs", "2", "--pictures", str(tmp_path), "--json"])
     facts = json.loads(capsys.readouterr().out)
     assert facts["main"]["equal arms"]["split"][OURS]["runs"] == 2
     assert sorted(path.name for path in tmp_path.glob("*.png")) == [
-        f"judging_{name}.png" for name in ("alarms", "delay", "ratio", "swing")
+        f"judging_{name}.png" for name in ("alarms", "delay", "late", "ratio", "swing")
     ]
     judging.show(facts)
     shown = capsys.readouterr().out
-    for said in ("excluded the truth", "planned", "threshold: mean", "alarmed"):
+    for said in ("excluded the truth", "planned", "threshold: mean", "alarmed", "begin later", "after a good time"):
         assert said in shown
 
 
