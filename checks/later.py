@@ -93,11 +93,11 @@ def fallen(starts: Sequence[Start], rows: Sequence[Counter], who: Sides, rollout
     """The one that says drop on the most answers; None when none does."""
     gates, pairs = rollout.gates, tallies.pairs_of(rows, who)
     paired = tallies.are_paired(pairs)
-    judged = pairs if paired else rows
+    judged = pairs if paired else rows  # of pairs these alone: before the first hit they must not look split
     for start in starts:
         doubt = rate(start.number, gates.alpha)
         own = replace(rollout, gates=replace(gates, alpha=doubt))
-        compared = tallies.compare(start.since(judged, paired=paired), who, own, as_pairs=paired)
+        compared = tallies.compare(start.since(judged, paired=paired), who, own)
         if sequential.decide(compared.effect, gates.margin_fail, gates.margin_pass) == "drop":
             return Fallen(start, doubt, compared)
     return None

@@ -97,14 +97,7 @@ class Comparison:
         return round(more * max(self.matured / self.effect.size, 1.0))
 
 
-def compare(
-    counters: Sequence[Counter],
-    who: Sides,
-    rollout: Rollout,
-    now: datetime | None = None,
-    *,
-    as_pairs: bool | None = None,
-) -> Comparison:
+def compare(counters: Sequence[Counter], who: Sides, rollout: Rollout, now: datetime | None = None) -> Comparison:
     """The relative effect of the judged arm with its always-valid interval.
 
     Where the arms are split, an hour counts when the attribution window of its last answer is over: labels of hits may come
@@ -114,10 +107,9 @@ def compare(
     Args:
         counters: rows of the rollout's salt; by hour where the arms are split.
         now: event time; without it, that of the newest hour somebody answered in.
-        as_pairs: whether the rows are of pairs; without it, what they look like.
     """
     pairs = pairs_of(counters, who)
-    if are_paired(pairs) if as_pairs is None else as_pairs:
+    if are_paired(pairs):
         return _paired(pairs, who, rollout)
     due = _due(counters, rollout.gates.attribution_seconds, now)
     arm, control = rows_of(due, who.role, who.arm.number), rows_of(due, who.control_role, who.control.number)

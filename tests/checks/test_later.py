@@ -175,7 +175,30 @@ class TestFall:
         assert verdict.high is not None
         assert verdict.high < -DROP
         assert verdict.needed == 0
+        assert verdict.inputs["size"] == verdict.matured
         assert concluded_again(GuardVerdict.from_json(verdict.to_json())) == {}
+
+    def test_they_say_it_where_the_whole_is_undecided_too(self) -> None:
+        """A canary that is a little worse, and then much."""
+        looks = Looks(plan_at(2))
+        for seed in range(4):
+            assert looks.look(pairs(SALT, 2, STEP, (0.288, 0.3), seed=seed)).kpi == "inconclusive"
+        verdict = looks.until_drop()
+        alone = judge(Seen(looks.plan, tuple(looks.rows), (), True, None, verdict.at), looks.memory)
+        assert alone is not None
+        assert (verdict.inputs["later"] is not None, alone.kpi) == (True, "inconclusive")
+
+    def test_pairs_without_a_hit_are_no_split_comparison(self) -> None:
+        """The champion's rows of a paired model have outcomes too, of other requests."""
+        plan, whole = plan_at(2), split(SALT, "champion", 1, 3000, 0.3)
+        rows = added(pairs(SALT, 2, STEP, EQUAL), whole)
+        starts = Starts().after(plan, []).after(plan, rows)
+        more = added(rows, pairs(SALT, 2, 900, (0.0, 0.0), seed=3), split(SALT, "champion", 1, 2000, 0.3, seed=4))
+        sides = tallies.sides(plan)
+        assert sides is not None
+        assert later.fallen(starts.kept, more, sides, ROLLOUT) is None
+        since = starts.kept[0].since(more, paired=True)
+        assert tallies.compare(since, sides, ROLLOUT).effect.effect == -1.0  # what it would look like
 
     def test_a_champion_is_found_as_well(self) -> None:
         """Its pairs are in the control's rows, the other way round."""

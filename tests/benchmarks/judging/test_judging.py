@@ -120,7 +120,7 @@ def test_later_comparisons_are_the_guards_own(form: str, monkeypatch: pytest.Mon
             for start in [one for one in before if one in starts.kept]:
                 gates = structs.replace(swing.rollout().gates, alpha=later.rate(start.number, judges.ALPHA))
                 own = structs.replace(swing.rollout(), gates=gates)
-                guard = tallies.compare(start.since(now, paired=paired), who, own, as_pairs=paired)
+                guard = tallies.compare(start.since(now, paired=paired), who, own)
                 assert near(guard.effect.high, tops[start.number][run, look])
                 spoken += np.isfinite(guard.effect.high)
     assert spoken > 10
