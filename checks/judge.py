@@ -6,6 +6,7 @@ A canary is compared with the champion; after 100 % the new champion is compared
 
 from __future__ import annotations
 
+from datetime import datetime
 from math import inf, isfinite
 from typing import Any
 
@@ -30,6 +31,11 @@ def judge(seen: Seen, before: Memory | None) -> GuardVerdict | None:
 def memory_of(verdict: GuardVerdict) -> Memory:
     """The memory a verdict carries."""
     return convert(verdict.inputs["memory"], Memory)
+
+
+def matured_since(verdict: GuardVerdict) -> datetime | None:
+    """When the first answers matured that the conclusion rests on; None when it rests on the newest only."""
+    return None if verdict.inputs.get("later") else memory_of(verdict).first_matured_at
 
 
 def state_of(verdict: GuardVerdict) -> str:
@@ -79,14 +85,14 @@ def _needed(case: Case) -> int | None:
 
 
 def _inputs(case: Case, found: Found) -> dict[str, Any]:
-    later = case.fallen
+    later, before = case.fallen, case.compared.matured - case.decisive.matured
     figures = {
         "state": found.state,
         "form": case.compared.form,
         "kpi": case.decisive.kpi,
         "control_kpi": case.decisive.control_kpi,
         "size": case.decisive.effect.size,
-        "later": later and {"number": later.start.number, "after": later.start.size, "alpha": later.rate},
+        "later": later and {"number": later.start.number, "after": before, "alpha": later.rate},
         "tuned_at": tuned_at(case.rollout),
         "step": case.seen.plan.step,
         "percent": case.step.percent,

@@ -5,17 +5,16 @@ fall. Beside it stand comparisons that begin after every `tallies.tuned_at` answ
 only ever say "drop".
 
 Source: each is an always-valid interval of its own (`checks.sequential`), and by the inequality of Boole they are wrong together with at most
-the sum of their rates. The rate of the k-th is 0.85 alpha / (k (k + 1)), which sums to 0.85 alpha. That leaves a false drop below alpha in all: of a
-two-sided normal mixture with level a, one side alone is crossed with probability at most a / (2 - a). At the crossing the mixture is 1/a or more; it is
-the mean of its two halves; the half that points the other way is below 1 there, so the other is above 2/a - 1, and Ville (1939) bounds that.
-With a = alpha for the whole and the rates above for the rest it comes to less than alpha for every alpha up to 0.2.
+the sum of what each may be. A drop is one side of a two-sided normal mixture; with level a that side is crossed with probability at most a / (2 - a): at
+the crossing the mixture is 1/a or more; it is the mean of its two halves; the half that points the other way is below 1 there, so the other is above
+2/a - 1, and Ville (1939) bounds that. `rate` shares among later comparisons what this leaves of alpha.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -23,10 +22,9 @@ from checks import sequential, tallies
 from checks.tallies import Comparison, Sides
 from records import Counter, ReleasePlan, Rollout
 
-SHARE = 0.85  # of alpha, for all later comparisons together
 AGES = 5  # of each power of two below 2**5 the two newest multiples are kept: at most eight comparisons
 EVER = datetime(1, 1, 1, tzinfo=UTC)
-Key = tuple[str, int, int, datetime]
+Key = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
@@ -34,14 +32,12 @@ class Start:
     """Where a later comparison begins: the how-manieth it is, and what was counted by then."""
 
     number: int
-    size: float  # answers before it, as `tallies.size_of` counts them
-    hour: datetime  # rows of earlier hours are not in it
-    counted: dict[Key, Counter]
+    hour: datetime  # of a split form: rows of earlier hours are not in it
+    counted: dict[Key, Counter]  # of pairs: what is not in it
 
-    def since(self, rows: Sequence[Counter], *, paired: bool) -> list[Counter]:
+    def since(self, rows: Iterable[Counter]) -> list[Counter]:
         """What was counted since, row by row."""
-        newer = [row for row in rows if paired or row.hour >= self.hour]
-        return [_less(row, self.counted.get(_key(row, paired=paired))) for row in newer]
+        return [_less(row, self.counted.get(_key(row))) for row in rows if row.hour >= self.hour]
 
 
 @dataclass(frozen=True)
@@ -49,6 +45,7 @@ class Starts:
     """The later comparisons of one rollout and role that are kept, oldest first, and how many were begun."""
 
     of: tuple[str, str] = ("", "")  # salt, role
+    paired: bool = False  # what is kept; before the first hit pairs look split
     begun: int = 0
     kept: tuple[Start, ...] = ()
 
@@ -58,15 +55,18 @@ class Starts:
         who = tallies.sides(plan)
         if who is None or plan.rollout is None:
             return Starts()
-        size = tallies.size_of(rows, who)
-        number = int(size // tallies.tuned_at(plan.rollout))
+        paired = tallies.are_paired(tallies.pairs_of(rows, who))
+        closed = rows if paired else tallies.due(rows, plan.rollout.gates.attribution_seconds)
+        number = int(tallies.size_of(closed, who) // tallies.tuned_at(plan.rollout))
         if self.of != (plan.salt, who.role):
-            return Starts((plan.salt, who.role), number)
-        if number <= self.begun:
-            return self
+            return Starts((plan.salt, who.role), paired, number)
+        known = self if paired == self.paired else Starts(self.of, paired, self.begun)
+        if number <= known.begun:
+            return known
         wanted = ages(number)
-        kept = tuple(one for one in self.kept if one.number in wanted)
-        return Starts(self.of, number, (*kept, _start(number, size, rows, paired=_are_pairs(rows, who))))
+        kept = tuple(one for one in known.kept if one.number in wanted)
+        start = _of_pairs(number, tallies.pairs_of(rows, who)) if paired else _of_hours(number, closed)
+        return Starts(self.of, paired, number, (*kept, start))
 
 
 def ages(number: int) -> set[int]:
@@ -76,8 +76,11 @@ def ages(number: int) -> set[int]:
 
 
 def rate(number: int, alpha: float) -> float:
-    """How often the k-th later comparison may exclude the truth."""
-    return SHARE * alpha / (number * (number + 1))
+    """How often the k-th later comparison may exclude the truth: R / (k (k + 1)), R what the whole leaves of alpha."""
+    left = alpha - alpha / (
+        2 - alpha
+    )  # for false drops of all later ones, of which each has at most rate / (2 - R / 2)
+    return 2 * left / (1 + left / 2) / (number * (number + 1))
 
 
 @dataclass(frozen=True)
@@ -93,27 +96,33 @@ def fallen(starts: Sequence[Start], rows: Sequence[Counter], who: Sides, rollout
     """The one that says drop on the most answers; None when none does."""
     gates, pairs = rollout.gates, tallies.pairs_of(rows, who)
     paired = tallies.are_paired(pairs)
-    judged = pairs if paired else rows  # of pairs these alone: before the first hit they must not look split
+    since: Sequence[Counter] = (
+        pairs if paired else rows
+    )  # of pairs these alone: before the first hit they must not look split
     for start in starts:
         doubt = rate(start.number, gates.alpha)
         own = replace(rollout, gates=replace(gates, alpha=doubt))
-        compared = tallies.compare(start.since(judged, paired=paired), who, own)
+        newer = start.since(since)
+        if not paired:
+            since = newer  # the next begins later
+        compared = tallies.compare(newer, who, own)
         if sequential.decide(compared.effect, gates.margin_fail, gates.margin_pass) == "drop":
             return Fallen(start, doubt, compared)
     return None
 
 
-def _are_pairs(rows: Sequence[Counter], who: Sides) -> bool:
-    return tallies.are_paired(tallies.pairs_of(rows, who))
+def _of_pairs(number: int, pairs: Iterable[Counter]) -> Start:
+    """Begins now: both arms have the same labels."""
+    return Start(number, EVER, {_key(row): row for row in pairs})
 
 
-def _start(number: int, size: float, rows: Sequence[Counter], *, paired: bool) -> Start:
-    hour = EVER if paired else max((row.hour for row in rows if row.answers), default=EVER)
-    return Start(number, size, hour, {_key(row, paired=paired): row for row in rows if row.hour >= hour})
+def _of_hours(number: int, closed: Iterable[Counter]) -> Start:
+    """Begins with the next whole hour: of half an hour the labels that came first would be missing, in one arm more than the other."""
+    return Start(number, max(row.hour for row in closed) + timedelta(hours=1), {})
 
 
-def _key(row: Counter, *, paired: bool) -> Key:
-    return row.arm, row.version, row.bucket, EVER if paired else row.hour
+def _key(row: Counter) -> Key:
+    return row.arm, row.version, row.bucket
 
 
 def _less(row: Counter, before: Counter | None) -> Counter:

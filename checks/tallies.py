@@ -111,8 +111,8 @@ def compare(counters: Sequence[Counter], who: Sides, rollout: Rollout, now: date
     pairs = pairs_of(counters, who)
     if are_paired(pairs):
         return _paired(pairs, who, rollout)
-    due = _due(counters, rollout.gates.attribution_seconds, now)
-    arm, control = rows_of(due, who.role, who.arm.number), rows_of(due, who.control_role, who.control.number)
+    closed = due(counters, rollout.gates.attribution_seconds, now)
+    arm, control = rows_of(closed, who.role, who.arm.number), rows_of(closed, who.control_role, who.control.number)
     return _split(arm, control, rollout)
 
 
@@ -123,7 +123,7 @@ def pairs_of(counters: Iterable[Counter], who: Sides) -> list[Counter]:
 
 
 def size_of(counters: Sequence[Counter], who: Sides) -> float:
-    """Matured answers as `Effect.size` counts them: pairs, or the harmonic size of the arms; those not due yet as well."""
+    """Matured answers as `Effect.size` counts them: pairs, or the harmonic size of the arms."""
     pairs = pairs_of(counters, who)
     if are_paired(pairs):
         return float(sum(row.matured for row in pairs))
@@ -132,7 +132,7 @@ def size_of(counters: Sequence[Counter], who: Sides) -> float:
     return one * two / (one + two) if one and two else 0.0
 
 
-def _due(counters: Sequence[Counter], window: float, now: datetime | None) -> Sequence[Counter]:
+def due(counters: Sequence[Counter], window: float, now: datetime | None = None) -> Sequence[Counter]:
     """The rows of the hours that are over, attribution window included; all of them where there is none."""
     now = now or max((row.hour for row in counters if row.answers), default=None)
     if window <= 0 or now is None:

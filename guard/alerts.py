@@ -272,6 +272,7 @@ def evidence(verdict: GuardVerdict) -> dict[str, Any]:
         "interval from": verdict.low,
         "interval to": verdict.high,
         "matured answers": verdict.matured,
+        "earlier answers left out": (inputs.get("later") or {}).get("after"),
         "answers": inputs["now"]["answers"],
         "errors": inputs["now"]["errors"],
         "late": inputs["now"]["late"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from checks.facts import Facts, Judged, Limits, Slot, Standing, about, clean_windows, role_of, silent_kinds
-from checks.judge import memory_of, state_of
+from checks.judge import matured_since, state_of
 from checks.policy import facts_of
 from configs.schema import ModelConfig, MonitorConfig
 from guard.history import Spans, Told, spans
@@ -47,7 +47,7 @@ def judged(verdict: GuardVerdict | None, role: Role) -> Judged | None:
         low=verdict.low,
         high=verdict.high,
         matured=verdict.matured,
-        since=memory_of(verdict).first_matured_at,
+        since=matured_since(verdict),
     )
 
 

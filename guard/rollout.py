@@ -15,7 +15,7 @@ from datetime import datetime
 from checks import plans as transitions
 from checks.case import trips_of
 from checks.incidents import first_bad
-from checks.judge import memory_of, state_of
+from checks.judge import matured_since, memory_of, state_of
 from configs.schema import Defaults
 from guard import alerts
 from guard.watch import View, Watch
@@ -174,7 +174,7 @@ def _first_bad(verdict: GuardVerdict, view: View) -> datetime | None:
         "errors": [memory.own.errors.since, *tripped],
         "late": [memory.own.late.since, *tripped],
         "both_bad": [memory.own.errors.since, memory.own.late.since, *tripped],
-        "kpi_drop": [memory.first_matured_at],
+        "kpi_drop": [matured_since(verdict)],
     }
     return first_bad([at for at in known[state_of(verdict)] if at is not None], verdict.at)
 

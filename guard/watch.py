@@ -158,6 +158,8 @@ def _counted(ledger: Ledger, watch: Watch, plan: ReleasePlan) -> tuple[Counter, 
         rows = counters.totals(ledger, plan.model, plan.salt)
         if not tallies.are_paired(rows):
             rows = counters.totals(ledger, plan.model, plan.salt, by_hour=True)
+            if tallies.are_paired(rows):  # since this moment
+                rows = counters.totals(ledger, plan.model, plan.salt)
         now = time.monotonic()
         watch.rows, watch.rows_of = tuple(rows), (plan.salt, plan.revision)
         watch.rows_until = now + READ_SHARE * (now - began) if now - began > SLOW_SECONDS else now

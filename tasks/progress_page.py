@@ -151,7 +151,7 @@ def _evidence(verdict: GuardVerdict | None, plan: ReleasePlan) -> Iterator[str]:
     yield ""
     yield f"{plain(verdict.reason, 1000)}"
     yield ""
-    yield f"| {plain(gates.kpi)} against the other arm | interval | matured answers | of them in the step | taken back when all below | goes on when all above |"
+    yield f"| {plain(gates.kpi)} against the other arm | interval | matured answers | in the step | taken back when all below | goes on when all above |"
     yield "|--:|---|--:|--:|--:|--:|"
     yield (
         f"| {_percent(verdict.effect)} | {_percent(verdict.low)} to {_percent(verdict.high)} | {verdict.matured:,} | "

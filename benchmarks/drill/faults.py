@@ -174,6 +174,7 @@ def killed_leader(stage: Stage) -> None:
     stage.bad = lambda one: one.reply.override == "error"
     stage.send(STEADY)
     before = stage.canary(stage.house.rival())
+    stage.spared = lambda one: one.reply.override == "tripped" and one.reply.revision == before.revision
     leader = stage.running.leader()
     if not leader:
         raise StackError("the guard that leads", expected=f"{LEADER} or {STAND_BY}", got="none")
@@ -226,6 +227,7 @@ def _misbehaves(stage: Stage, fault: faulty.Fault, override: str, *, sending: bo
         stage.send(STEADY)
     plan = stage.canary(stage.house.rival())
     stage.bad = lambda one: one.reply.override == override and one.reply.revision == plan.revision
+    stage.spared = lambda one: one.reply.override == "tripped" and one.reply.revision == plan.revision
     stage.begins()
     faulty.set_fault(stage.running.fault, fault)
     after = stage.taken_back()

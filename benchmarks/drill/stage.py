@@ -80,6 +80,7 @@ class Stage:
     incident: Incident | None = None
     answering: list[ReleasePlan] = field(default_factory=list)  # plans that took something back; the fault's own first
     bad: Callable[[Answered], bool] | None = None  # an answer that the fault spoilt; None where it spoils none
+    spared: Callable[[Answered], bool] = lambda _: False  # one that a replica kept from it, by the champion's answer
     never: Callable[[Answered], bool] = lambda _: False  # an answer that the house had promised not to give
     printed: int | None = None
     matured_before: int = 0
@@ -237,12 +238,17 @@ class Stage:
         return [one for one in answers if one.at >= self.began and self.bad is not None and self.bad(one)]
 
     def _refuse_nothing(self, answers: list[Answered]) -> None:
-        """A repeat in which nothing was spoilt, nobody asked afterwards or a clock was set says nothing; a promise is kept."""
+        """A repeat in which nothing was spoilt or spared, nobody asked afterwards or a clock was set says nothing; a promise is kept."""
         if self.broken:
             return
         over, never = self._over(answers), sum(map(self.never, answers))
         self.require("no answer came that must not", not never, never)
-        self.require("the fault spoilt an answer", self.bad is None or bool(self._spoilt(answers)))
+        self.require(
+            "the fault met an answer",
+            self.bad is None
+            or bool(self._spoilt(answers))
+            or any(one.at >= self.began and self.spared(one) for one in answers),
+        )
         self.require("answers came when it was over", over is not None and bool(answers) and answers[-1].at > over)
         moved = wall(0.0) - self._offset
         self.require("the clocks ran alike", abs(moved) < CLOCKS_SECONDS, f"{moved:.2f} s apart")

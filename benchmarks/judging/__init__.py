@@ -39,6 +39,7 @@ CALM = World(
     tail=1.6
 )  # the heaviest of 2,000 makes 3 % of the traffic, not 7: where time is measured, not what is false
 HASTY = World(effect=-0.1, a_day=20_000, days=2, subjects=100_000, steps=((0.0, 0.25),), misses_wait=True)
+PROMPT = replace(HASTY, effect=0.0, a_day=4000, days=5, subjects=20_000, prompt=0.0, closed=True)
 LABELS = {"counted as they come": HASTY, "when the window is over": replace(HASTY, closed=True)}
 SHOWN = (OURS, ANSWERS, FIXED, THRESHOLD)
 
@@ -74,7 +75,8 @@ def measured(runs: int, seed: int) -> dict[str, Any]:
         "others": {name: judges.alarms(world, few, seed) for name, world in OTHERS.items()},
         "labels": {name: judges.alarms(world, max(few // 10, 1), seed, ["split"]) for name, world in LABELS.items()},
         "delay": delay.delays(CALM, max(runs // 100, 1), seed),
-        "late": late.alarms(MAIN, few, seed),
+        "late": late.alarms(MAIN, few, seed)
+        + late.alarms({"its hits are known at once": PROMPT}, max(few // 10, 1), seed),
         "falls": late.falls(CALM, max(runs // 200, 1), seed),
         "swing": swing.swings(replace(CALM, a_day=800, subjects=4000), max(runs // 500, 1), seed),
         "ratio": ratio.alarms(EQUAL, few, seed),

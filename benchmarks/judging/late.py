@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.judging import looks
 from benchmarks.judging.judges import ALPHA, FORMS, MARGIN, TUNED_AT, share
-from benchmarks.judging.looks import Looks
+from benchmarks.judging.looks import AGES, Looks
 from benchmarks.judging.world import SLOTS_A_DAY, Draw, Flags, Floats, Ints, World, chunks
 from checks import later
 
@@ -50,11 +50,14 @@ def parts(drawn: Draw, form: str, tuned_at: float) -> Iterator[Part]:
 
 
 def _reached(drawn: Draw, form: str, tuned_at: float) -> Ints:
+    """How many later comparisons were due by each look, shape (runs, looks)."""
     if form == "paired":
         there = (np.sort(drawn.known, axis=1) < drawn.world.slots).cumsum(axis=1)
         return np.asarray(there // int(tuned_at), dtype=np.int64)
     slots, run = drawn.world.slots, np.arange(drawn.runs)[:, None]
-    cell = (run * (slots + 1) + np.minimum(drawn.known_split.astype(np.int64), slots)).ravel()
+    slot = drawn.time.astype(np.int64)
+    known = slot + AGES - 1 if drawn.world.closed else drawn.known_split.astype(np.int64)
+    cell = (run * (slots + 1) + np.minimum(known, slots)).ravel()
     counted = [
         np.bincount(cell, mine.ravel().astype(np.float64), drawn.runs * (slots + 1))
         for mine in (drawn.mine, ~drawn.mine)
@@ -64,12 +67,12 @@ def _reached(drawn: Draw, form: str, tuned_at: float) -> Ints:
 
 
 def _since(drawn: Draw, form: str, at: Ints) -> Flags:
-    """Labels that came after the look `at`; of a split form only for what was asked in its slot or later."""
+    """Labels that came after the look `at`; of a split form those of the slots after the newest that counts then."""
     if form == "paired":
         rank = np.argsort(np.argsort(drawn.known, axis=1), axis=1)
         return np.asarray(rank > at)
-    slot = drawn.time.astype(np.int64)
-    return np.asarray((slot > at) | ((slot == at) & (drawn.known_split >= at + 1)))
+    newest = at - (AGES - 1) if drawn.world.closed else at
+    return np.asarray(drawn.time.astype(np.int64) > newest)
 
 
 def highest(drawn: Draw, form: str, part: Part, tuned_at: float) -> Floats:

@@ -32,7 +32,7 @@ class World:
     `effect` is relative; `swing` adds that much of it by turns, `swing_days` long. `personal`: 0 when all subjects are
     alike, near 1 when each always or never hits. `tail`: exponent of the Pareto law of visits; infinite when all come
     equally often. `shared`: share of subjects with one taste for both arms, and of requests on which the arms share
-    their luck. `misses_wait`: a hit is known soon, a miss when the window is over. `closed`: the rollout's attribution window
+    their luck. `misses_wait`: a hit is known soon, a miss when the window is over; one of the canary's after `prompt` of the time. `closed`: the rollout's attribution window
     is set, so a split form counts a slot when its last label is due. For both arms alike: `weekly` is the standard deviation of what weeks
     differ by, `bad_days` the share of days with a third of the usual KPI, and from day `falls_on` on the KPI has changed by `falls`.
     """
@@ -51,6 +51,7 @@ class World:
     delay_slots: float = 2.0
     misses_wait: bool = False
     closed: bool = False
+    prompt: float = 1.0
     weekly: float = 0.0
     bad_days: float = 0.0
     falls: float = 0.0
@@ -112,7 +113,8 @@ def draw(world: World, runs: int, rng: np.random.Generator) -> Draw:
     known = time + np.minimum(rng.exponential(world.delay_slots, shape), WINDOW)
     split = known
     if world.misses_wait:  # in pairs the outcome is the same whoever answered: known early when either arm hits
-        split = np.where(np.where(mine, arm, control) > 0, known, time + WINDOW)
+        soon = time + (known - time) * np.where(mine, world.prompt, 1.0)
+        split = np.where(np.where(mine, arm, control) > 0, soon, time + WINDOW)
         known = np.where(np.maximum(arm, control) > 0, known, time + WINDOW)
     bucket = rng.integers(0, BUCKETS, people)[run, who]
     return Draw(world, time, known, split, bucket, mine, arm, control)

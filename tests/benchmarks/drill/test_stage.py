@@ -44,7 +44,18 @@ def test_a_fault_that_spoilt_an_answer_and_is_over(repeat: Stage) -> None:
 
 def test_a_fault_that_did_no_harm_shows_nothing(repeat: Stage) -> None:
     early = answer(repeat.began - 0.5, "error")
-    assert said(repeat, early, answer(repeat.began + 1.5)) == ["not so: the fault spoilt an answer"]
+    assert said(repeat, early, answer(repeat.began + 1.5)) == ["not so: the fault met an answer"]
+
+
+def test_one_that_a_replica_spared_was_met_and_is_not_bad(repeat: Stage) -> None:
+    repeat.spared = lambda one: one.reply.override == "tripped"
+    repeat.restored = repeat.began + 0.2
+    spared = answer(repeat.began + 0.5, "tripped")
+    assert said(repeat, spared, answer(repeat.began + 1.5)) == []
+    assert repeat._over([spared]) == repeat.restored
+    assert said(repeat, answer(repeat.began - 0.5, "tripped"), answer(repeat.began + 1.5)) == [
+        "not so: the fault met an answer"
+    ]
 
 
 def test_a_fault_after_which_nobody_asked_shows_nothing(repeat: Stage) -> None:

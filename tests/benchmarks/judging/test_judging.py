@@ -93,15 +93,19 @@ def test_the_multiplier_and_the_ratio_check_are_the_guards_own() -> None:
     assert (ratio.first_alarm(wrong, 0.5) == -1).all()
 
 
-@pytest.mark.parametrize("form", ["paired", "split"])
+@pytest.mark.parametrize("form", ["paired", "split", "split, its hours closed"])
 def test_later_comparisons_are_the_guards_own(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is begun by the guard's own code at the look at which the benchmark begins it, and has the same upper end."""
     often = 150.0
     monkeypatch.setattr(tallies, "tuned_at", lambda _: often)
-    one, plan = drawn(SMALL, 2), swing.begun()
-    who = tallies.sides(plan)
+    form, closed = form[:6].strip(","), "closed" in form
+    one = drawn(replace(SMALL, closed=closed, misses_wait=closed, prompt=0.2), 2)
+    plan = swing.begun()
+    gates = structs.replace(swing.rollout().gates, attribution_seconds=3600.0 * WINDOW if closed else 0.0)
+    plan = structs.replace(plan, rollout=structs.replace(swing.rollout(), gates=gates))
+    who, paired = tallies.sides(plan), form == "paired"
     assert who is not None
-    paired = form == "paired"
+    assert plan.rollout is not None
     counted = rows.pairs if paired else rows.split
     seen, parts = judges.FORMS[form](one), list(late.parts(one, form, often))
     tops = {part.number: late.highest(one, form, part, often) for part in parts}
@@ -117,10 +121,9 @@ def test_later_comparisons_are_the_guards_own(form: str, monkeypatch: pytest.Mon
                 break
             before, now = starts.kept, counted(one, run, until)
             starts = starts.after(plan, now)
-            for start in [one for one in before if one in starts.kept]:
-                gates = structs.replace(swing.rollout().gates, alpha=later.rate(start.number, judges.ALPHA))
-                own = structs.replace(swing.rollout(), gates=gates)
-                guard = tallies.compare(start.since(now, paired=paired), who, own)
+            for start in (kept for kept in before if kept in starts.kept):
+                own = structs.replace(gates, alpha=later.rate(start.number, judges.ALPHA))
+                guard = tallies.compare(start.since(now), who, structs.replace(plan.rollout, gates=own))
                 assert near(guard.effect.high, tops[start.number][run, look])
                 spoken += np.isfinite(guard.effect.high)
     assert spoken > 10
@@ -133,7 +136,7 @@ def test_later_comparisons_find_a_fall_after_a_good_time_and_hold_the_rate() -> 
     said = late.said(fallen, 10, 3, tuned_at=500.0, fell=4.0 * SLOTS_A_DAY)["paired"]
     assert said[late.BESIDE]["never"] == 0
     assert said[late.BESIDE]["answers"][0] < said[late.ALONE]["answers"][0]
-    for one in late.alarms({"at the margin": judging.AT_MARGIN}, 20, 3):
+    for one in late.alarms({"at the margin": judging.AT_MARGIN, "its hits are known at once": judging.PROMPT}, 20, 3):
         assert one["drops"][1] <= 0.05  # the low end of its interval
 
 
