@@ -76,7 +76,11 @@ class Traffic:
     pace: float = 0.0
     more: bool = False  # orders will follow: at the end of the stream it waits for them
     waiting: bool = False  # for that
+    late: bool = False  # outcomes are kept until `tell`
     sent: list[Sent] = field(default_factory=list)
+    owed: list[tuple[Order, Sent]] = field(default_factory=list)  # orders whose outcome is not told yet
+    asked: bool = False  # everything was, and outcomes may still be owed
+    _told: threading.Event = field(default_factory=threading.Event)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -87,6 +91,10 @@ class Traffic:
     def then(self, orders: Sequence[Order]) -> None:
         """The last orders to go on with, once those before are sent."""
         self.stream, self.waiting, self.more = iter(orders), False, False
+
+    def tell(self) -> None:
+        """Reports the outcomes that were kept, once everything was asked; it is `done` when the last of them is told."""
+        self._told.set()
 
     def stop(self) -> None:
         self._stop.set()
@@ -114,6 +122,8 @@ class Traffic:
             for _ in workers:
                 await queue.put(None)
             await asyncio.gather(*workers)
+            self.asked = True
+            await self._settle(client)
 
     async def _feed(self, queue: asyncio.Queue[Order | None]) -> None:
         due = time.monotonic()
@@ -126,6 +136,15 @@ class Traffic:
             await queue.put(order)
             due = max(due + 1 / self.pace, time.monotonic() - 0.5) if self.pace > 0 else time.monotonic()
             await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    async def _settle(self, client: httpx.AsyncClient) -> None:
+        """Outcomes that were kept, a few at a time, in the order in which they were asked for."""
+        while self.owed and not self._told.is_set() and not self._stop.is_set():
+            await asyncio.sleep(0.05)
+        for at in range(0, len(self.owed), WORKERS):
+            if self._stop.is_set():
+                return
+            await asyncio.gather(*(self._bought(client, *one) for one in self.owed[at : at + WORKERS]))
 
     async def _next(self) -> Order | None:
         """The next order, waited for while more is to come; None at the end."""
@@ -153,20 +172,11 @@ class Traffic:
         return await self._report(client, order, reply.json(), seconds)
 
     async def _report(self, client: httpx.AsyncClient, order: Order, answer: dict[str, Any], seconds: float) -> Sent:
-        feedback = {"prediction_id": answer["prediction_id"], "outcome": {"purchased": list(order.codes)[:500]}}
-        status = httpx.codes.OK.value
-        try:
-            reply = await client.post(
-                f"/{self.model}/feedback", json=feedback, headers={"x-event-time": order.at.isoformat()}
-            )
-            status = reply.status_code
-        except httpx.HTTPError:
-            status = 0
         slate = {str(code).upper() for code in answer["decision"]["items"]}
-        return Sent(
+        sent = Sent(
             wall=time.time(),
             event=order.at,
-            status=status,
+            status=httpx.codes.OK.value,
             seconds=seconds,
             arm=answer["arm"],
             version=answer["version"],
@@ -175,6 +185,22 @@ class Traffic:
             prediction_id=answer["prediction_id"],
             hit=float(bool(slate & {code.upper() for code in order.codes})),
         )
+        if self.late:
+            self.owed.append((order, sent))
+        else:
+            await self._bought(client, order, sent)
+        return sent
+
+    async def _bought(self, client: httpx.AsyncClient, order: Order, sent: Sent) -> None:
+        """Reports the outcome; `sent` gets the status."""
+        feedback = {"prediction_id": sent.prediction_id, "outcome": {"purchased": list(order.codes)[:500]}}
+        try:
+            reply = await client.post(
+                f"/{self.model}/feedback", json=feedback, headers={"x-event-time": order.at.isoformat()}
+            )
+            sent.status = reply.status_code
+        except httpx.HTTPError:
+            sent.status = 0
 
 
 SEASON_START = datetime(2011, 9, 1, tzinfo=UTC)  # the replay begins where the training data of the demo ends

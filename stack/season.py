@@ -50,16 +50,18 @@ def planted_drift(demo: Demo) -> None:
     with demo.chapters.chapter(
         "The rest of the season; then a planted drift: every customer gets another's number"
     ) as telling:
-        demo.traffic.pace = SEASON_PACE
-        _ingested(demo, PLANTED_UNTIL, lambda: demo.traffic.done)
+        demo.traffic.pace, demo.traffic.late = SEASON_PACE, True
+        _ingested(demo, PLANTED_UNTIL, lambda: demo.traffic.asked)
         telling.say("after the real orders the autumn comes again, 15 weeks later, with the numbers drawn anew")
+        telling.say("what was bought in these weeks is reported after them")
         telling.say(f"{len(demo.traffic.sent):,} requests so far; the batches to {PLANTED_UNTIL} are taken in")
 
 
 def drift_with_drop(demo: Demo) -> None:
     """Drift and a KPI drop: the guard takes the champion back, freezes, and asks for a retraining."""
     with demo.chapters.chapter("Drift and a KPI drop: rollback, freeze, retraining asked for") as telling:
-        ruling = _ruled(demo, telling, "drift_and_drop", report=False)
+        ruling = _ruled(demo, telling, "drift_and_drop", report=False, then=demo.traffic.tell)
+        until(lambda: demo.traffic.done or None, "the last outcome", 120)
         plan = demo.plan()
         if not plan.frozen or not plan.champion.is_rules or "retrain" not in ruling.actions:
             raise StackError("drift and drop", expected="rollback, freeze, retraining", got=plan.reason)
@@ -105,13 +107,15 @@ def _ingested(demo: Demo, last: str, over: Callable[[], bool]) -> None:
         raise StackError(f"ingest to {last}", expected="COMPLETED", got=f"{kind}: {message}")
 
 
-def _ruled(demo: Demo, telling: Telling, row: str, *, report: bool) -> Ruling:
-    """Runs the monitor, with Evidently's report or without, and waits for the guard's ruling on what it found."""
+def _ruled(demo: Demo, telling: Telling, row: str, *, report: bool, then: Callable[[], None] | None = None) -> Ruling:
+    """Runs the monitor, with Evidently's report or without, does what comes then, and waits for the guard's ruling."""
     from stack.chapters import MODEL
 
     asked = utc_now()
     demo.runs.complete("monitor/monitor", {"model": MODEL, "report": report}, seconds=180)
-    ruling = until(lambda: _newest(demo, asked, row), f"a ruling {row!r}", 30)
+    if then is not None:
+        then()
+    ruling = until(lambda: _newest(demo, asked, row), f"a ruling {row!r}", 60)
     telling.say(f"{ruling.level}, row {ruling.row!r} of the decision table: {ruling.reason}")
     demo.story.reports[f"monitor, {row.replace('_', ' ')}"] = demo.page(f"monitor/{MODEL}/v*[0-9].html")
     return ruling

@@ -112,3 +112,39 @@ def test_at_the_end_of_the_stream_it_waits_for_the_last_orders(
     traffic.then([order("2", "B"), order("3", "Z")])
     until(lambda: traffic.done or None, "the last orders", 60)
     assert [item.hit for item in traffic.sent if item.status == 200] in ([1.0, 1.0, 0.0], [1.0, 0.0, 1.0])
+
+
+def test_outcomes_can_be_kept_and_told_when_all_was_asked(service: tuple[str, list[Any]]) -> None:
+    url, got = service
+    stream = [order("1", "a"), order("bad", "a"), *(order(str(number), "z") for number in range(2, 20))]
+    traffic = Traffic(url, "recommendation", "key", iter(stream), pace=1000, late=True)
+    traffic.start()
+    until(lambda: traffic.asked or None, "the requests", 60)
+    assert not traffic.done
+    assert not [path for path, _, _ in got if path.endswith("/feedback")]
+    assert len(traffic.sent) == 20
+    traffic.tell()
+    until(lambda: traffic.done or None, "the outcomes", 60)
+    feedback = [body for path, body, _ in got if path.endswith("/feedback")]
+    assert len(feedback) == 19
+    assert {"prediction_id": "id", "outcome": {"purchased": ["a"]}} in feedback
+    assert len(traffic.failed) == 1
+
+
+def test_an_outcome_that_is_not_taken_is_a_failure(service: tuple[str, list[Any]]) -> None:
+    traffic = Traffic(service[0], "recommendation", "key", iter([order("1", "a")]), pace=1000, late=True)
+    traffic.start()
+    until(lambda: traffic.asked or None, "the requests", 60)
+    assert traffic.failed == []
+    traffic.url, traffic.model = "", "nowhere"
+    traffic.tell()
+    until(lambda: traffic.done or None, "the outcomes", 60)
+    assert len(traffic.failed) == 1
+
+
+def test_outcomes_that_are_owed_do_not_keep_it_from_stopping(service: tuple[str, list[Any]]) -> None:
+    traffic = Traffic(service[0], "recommendation", "key", iter([order("1", "a")]), pace=1000, late=True)
+    traffic.start()
+    until(lambda: traffic.asked or None, "the requests", 60)
+    traffic.stop()
+    assert traffic.done
