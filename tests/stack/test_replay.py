@@ -19,14 +19,14 @@ FIRST = datetime(2011, 9, 1, 7, 25, tzinfo=UTC)
 
 @pytest.fixture
 def service() -> Iterator[tuple[str, list[tuple[str, dict[str, Any], str]]]]:
-    """A service that recommends A and B, and fails for the customer "bad"."""
+    """A service that recommends A and B, fails for the customer "bad", and knows no model "nowhere"."""
     got: list[tuple[str, dict[str, Any], str]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             got.append((self.path, body, str(self.headers["x-event-time"])))
-            status = 503 if body.get("customer") == "bad" else 200
+            status = 503 if body.get("customer") == "bad" else 404 if self.path.startswith("/nowhere") else 200
             decision = {"items": ["A", "B"]}
             reply = {"prediction_id": "id", "arm": "champion", "version": 1, "revision": 3, "override": ""}
             data = json.dumps({**reply, "decision": decision}).encode()
@@ -136,7 +136,7 @@ def test_an_outcome_that_is_not_taken_is_a_failure(service: tuple[str, list[Any]
     traffic.start()
     until(lambda: traffic.asked or None, "the requests", 60)
     assert traffic.failed == []
-    traffic.url, traffic.model = "", "nowhere"
+    traffic.model = "nowhere"
     traffic.tell()
     until(lambda: traffic.done or None, "the outcomes", 60)
     assert len(traffic.failed) == 1
