@@ -50,8 +50,8 @@ class Seen:
         return {
             "runs": self.runs,
             "never": never / self.runs,
-            "days": _of_all(self.days, never),
-            "answers": _of_all(self.answers, never),
+            "days": of_all(self.days, never),
+            "answers": of_all(self.answers, never),
             "printed": float(np.median(self.printed)) if self.printed else None,
         }
 
@@ -74,10 +74,10 @@ def delays(world: World, runs: int, seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _of_all(values: list[float], never: int) -> list[float | None]:
+def of_all(values: list[float], never: int) -> list[float | None]:
     """Median and 90th percentile of all runs, None where the drop was not said by then."""
     ordered: list[float | None] = [*sorted(values), *[None] * never]
-    return [ordered[round(part * (len(ordered) - 1))] for part in (0.5, 0.9)]
+    return [ordered[round(part * (len(ordered) - 1))] if ordered else None for part in (0.5, 0.9)]
 
 
 def printed(chunk: Looks, both: tuple[Floats, Floats], run: int) -> float | None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.judging import looks
+from benchmarks.judging.delay import of_all
 from benchmarks.judging.judges import ALPHA, FORMS, MARGIN, TUNED_AT, share
 from benchmarks.judging.looks import AGES, Looks
 from benchmarks.judging.world import SLOTS_A_DAY, Draw, Flags, Floats, Ints, World, chunks
@@ -114,8 +115,8 @@ class Said:
             "drops": share(self.drops, self.runs),
             "excluded": share(self.excluded, self.runs),
             "never": (known - len(self.days)) / max(known, 1),
-            "days": _of(self.days, known),
-            "answers": _of(self.answers, known),
+            "days": of_all(self.days, known - len(self.days)),
+            "answers": of_all(self.answers, known - len(self.answers)),
         }
 
 
@@ -164,9 +165,3 @@ def falls(world: World, runs: int, seed: int) -> list[dict[str, Any]]:
             found = said(here, runs, seed, fell=days * SLOTS_A_DAY)
             rows += [{"form": form, "good_days": days, "effect": effect, **found[form]} for form in FORMS]
     return rows
-
-
-def _of(values: list[float], runs: int) -> list[float | None]:
-    """Median and 90th percentile of all runs, None where the drop was not said."""
-    ordered: list[float | None] = [*sorted(values), *[None] * (runs - len(values))]
-    return [ordered[round(part * (len(ordered) - 1))] if ordered else None for part in (0.5, 0.9)]
