@@ -77,9 +77,8 @@ def ages(number: int) -> set[int]:
 
 def rate(number: int, alpha: float) -> float:
     """How often the k-th later comparison may exclude the truth: R / (k (k + 1)), R what the whole leaves of alpha."""
-    left = alpha - alpha / (
-        2 - alpha
-    )  # for false drops of all later ones, of which each has at most rate / (2 - R / 2)
+    # false drops of all later ones may have what is left, and each has at most rate / (2 - R / 2)
+    left = alpha - alpha / (2 - alpha)
     return 2 * left / (1 + left / 2) / (number * (number + 1))
 
 
@@ -96,9 +95,8 @@ def fallen(starts: Sequence[Start], rows: Sequence[Counter], who: Sides, rollout
     """The one that says drop on the most answers; None when none does."""
     gates, pairs = rollout.gates, tallies.pairs_of(rows, who)
     paired = tallies.are_paired(pairs)
-    since: Sequence[Counter] = (
-        pairs if paired else rows
-    )  # of pairs these alone: before the first hit they must not look split
+    # of pairs these alone: before the first hit they must not look split
+    since: Sequence[Counter] = pairs if paired else rows
     for start in starts:
         doubt = rate(start.number, gates.alpha)
         own = replace(rollout, gates=replace(gates, alpha=doubt))
